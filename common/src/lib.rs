@@ -1,0 +1,16 @@
+//! What at least two of Syncline's processes need. Modules are listed from the bottom up; each
+//! may use those above it (`tests/src/layers.rs` holds the exact table).
+
+pub mod ids;
+pub mod lifecycle;
+pub mod retry;
+pub mod telemetry;
+
+pub mod config;
+pub mod drift;
+pub mod job;
+pub mod quota;
+
+pub mod platform;
+pub mod queue;
+pub mod store;

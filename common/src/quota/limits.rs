@@ -1,0 +1,83 @@
+//! The quotas of a lane.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+/// `limit` requests in any window of length `window`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Quota {
+    /// Its name inside the lane, part of Redis keys: `steady`, `hour`.
+    pub name: String,
+    /// Requests per window, at least 1.
+    pub limit: u32,
+    /// Length of the window, at least a millisecond.
+    pub window: Duration,
+    /// Capacity of the bucket in front of the ledger, from 1 to `limit`. Usually a tenth of it.
+    pub burst: u32,
+    /// Tokens that bulk work and spot checks leave to webhooks and people; below `burst`.
+    pub headroom: u32,
+}
+
+/// A quota that cannot be enforced as written.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+#[error("quota {name}: {what}")]
+pub struct InvalidQuota {
+    /// The quota's name.
+    pub name: String,
+    /// What is wrong, and the remedy.
+    pub what: &'static str,
+}
+
+impl Quota {
+    /// A quota with the usual pacing: a burst of a tenth of the limit, a fifth of that kept for
+    /// webhooks and people.
+    pub fn new(name: &str, limit: u32, window: Duration) -> Self {
+        let burst = (limit / 10).max(1);
+        Self { name: name.to_owned(), limit, window, burst, headroom: burst / 5 }
+    }
+
+    /// # Errors
+    ///
+    /// When limit, window, burst or head-room contradict each other.
+    pub fn check(&self) -> Result<(), InvalidQuota> {
+        let what = if self.limit == 0 {
+            "limit must be at least 1"
+        } else if self.window < Duration::from_millis(1) || self.window > Duration::from_hours(48) {
+            "window must be between 1 ms and 48 h"
+        } else if self.burst == 0 || self.burst > self.limit {
+            "burst must be between 1 and limit"
+        } else if self.headroom >= self.burst {
+            "headroom must be below burst, or bulk work and spot checks could never run"
+        } else if !self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+            || self.name.is_empty()
+        {
+            "name must be made of letters, digits, - and _"
+        } else {
+            return Ok(());
+        };
+        Err(InvalidQuota { name: self.name.clone(), what })
+    }
+}
+
+/// What one request of a kind of job may do.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct KindLimits {
+    /// Records that one request can fetch, at least 1.
+    pub batch: u32,
+    /// What one request costs in each quota, at least 1.
+    pub cost: u32,
+    /// Indexes into [`LaneLimits::quotas`]: what a request of this kind draws on.
+    pub quotas: Vec<usize>,
+}
+
+/// All quotas of a lane, and which kinds of job draw on which.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LaneLimits {
+    /// At least one: a lane without a quota cannot be kept within it.
+    pub quotas: Vec<Quota>,
+    /// By [`crate::job::JobId::kind`]; a kind that is missing here has batch 1, cost 1 and draws
+    /// on every quota.
+    pub kinds: BTreeMap<String, KindLimits>,
+}

@@ -1,0 +1,3 @@
+//! Shows people what is going on.
+
+fn main() {}

@@ -1,0 +1,1 @@
+//! Turns platforms' webhooks into work.

@@ -1,0 +1,3 @@
+//! Turns platforms' webhooks into work.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Decides what to look at.
+
+fn main() {}

@@ -1,0 +1,3 @@
+//! Stands in for the platforms.
+
+fn main() {}

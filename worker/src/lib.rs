@@ -1,0 +1,1 @@
+//! Takes jobs, fetches records within quota, writes the mirror.

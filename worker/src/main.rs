@@ -1,0 +1,3 @@
+//! Takes jobs, fetches records within quota, writes the mirror.
+
+fn main() {}
