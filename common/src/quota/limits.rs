@@ -81,3 +81,41 @@ pub struct LaneLimits {
     /// on every quota.
     pub kinds: BTreeMap<String, KindLimits>,
 }
+
+impl LaneLimits {
+    /// # Errors
+    ///
+    /// When a quota contradicts itself, or a kind of job could never get a permit.
+    pub fn check(&self) -> Result<(), InvalidQuota> {
+        let invalid = |name: &str, what| Err(InvalidQuota { name: name.to_owned(), what });
+        if self.quotas.is_empty() {
+            return invalid("", "a lane needs at least one quota");
+        }
+        for quota in &self.quotas {
+            quota.check()?;
+        }
+        for (kind, limits) in &self.kinds {
+            if !(1..=1000).contains(&limits.batch) {
+                return invalid(kind, "batch must be between 1 and 1000");
+            }
+            if limits.cost == 0 {
+                return invalid(kind, "cost must be at least 1");
+            }
+            if limits.quotas.is_empty() {
+                return invalid(kind, "a kind of job must draw on at least one quota");
+            }
+            for &index in &limits.quotas {
+                let Some(quota) = self.quotas.get(index) else {
+                    return invalid(kind, "draws on a quota that the lane does not have");
+                };
+                if limits.cost > quota.burst - quota.headroom {
+                    return invalid(
+                        &quota.name,
+                        "burst less head-room must be at least the cost of a request",
+                    );
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,78 @@
+//! What a claim hands out, and what comes back.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::ids::{Fence, Lane};
+use crate::job::{JobId, Priority};
+use crate::quota::{Permit, RateSignal};
+
+/// Jobs that share one request, leased together, and the permit for that request.
+#[derive(Debug)]
+#[must_use = "a batch that is never settled holds its jobs until the lease runs out"]
+pub struct Batch {
+    /// Whose quota it uses.
+    pub lane: Lane,
+    /// At which priority it waited.
+    pub priority: Priority,
+    /// Carried by every write under this lease.
+    pub fence: Fence,
+    /// At least one; all of one [`JobId::group`].
+    pub jobs: Vec<Leased>,
+    /// For the first request.
+    pub permit: Permit,
+    /// After this instant the lease may be another's: begin nothing any more. Counted from before
+    /// the claim was sent, so it is early rather than late.
+    pub ends: Instant,
+}
+
+/// One job under a lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Leased {
+    /// What to do; parse it into a [`crate::job::Task`].
+    pub id: JobId,
+    /// How often it has been leased since it last succeeded, counting this time.
+    pub attempt: u32,
+    /// 0 for a first look; above, which confirming look this is.
+    pub round: u8,
+    /// The W3C `traceparent` of the span that asked for it, or empty.
+    pub trace: String,
+}
+
+/// What became of a leased job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Done.
+    Ack,
+    /// Done, and to be looked at once more.
+    Again {
+        /// From now.
+        after: Duration,
+        /// Which confirming look that will be.
+        round: u8,
+    },
+    /// Failed; try again later. Nothing shortens the delay.
+    Nack {
+        /// From now.
+        after: Duration,
+    },
+    /// Not now, and no attempt used.
+    Defer {
+        /// From now.
+        after: Duration,
+    },
+    /// Given up. The dead letter must be in Postgres already.
+    Bury,
+}
+
+/// A permit that was used, and what the answer said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PermitReport {
+    /// [`Permit::id`].
+    pub id: i64,
+    /// [`Permit::kind`].
+    pub kind: String,
+    /// What the answer said about limits; empty when no answer came.
+    pub signal: RateSignal,
+}

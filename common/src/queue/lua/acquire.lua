@@ -1,0 +1,23 @@
+-- Acquire one more permit inside a job.
+--
+-- KEYS  1 shard  2.. the lane (lane.lua), then one ledger for each quota
+-- ARGV  1 now, us, or "" for this server's clock
+--       2 limits as JSON (quota.lua)
+--       3 time from a permit's grant until its request is answered or given up, us
+--       4 kind of job  5 priority
+-- Returns { permit, or 0 when there is none; us until there may be one, or 0 }.
+
+local now = clock_us(KEYS[1], ARGV[1])
+local lane = lane_at("", 2)
+load_quotas(lane, cjson.decode(ARGV[2]), 2 + LANE_KEYS, now, tonumber(ARGV[3]))
+local wait = quota_wait(lane, ARGV[4], tonumber(ARGV[5]) >= 2, now)
+if lane.state.paused then
+  wait = math.max(wait, 1000000)
+end
+wait = math.max(wait, tonumber(lane.state.frozen or 0) - now)
+if wait > 0 then
+  return { 0, wait }
+end
+local permit = next_fence(KEYS[1], now)
+take(lane, ARGV[4], permit, now, tonumber(ARGV[3]))
+return { permit, 0 }

@@ -1,0 +1,225 @@
+-- Claim batches of jobs: quota, priority, floors, batch, lease and fence in one step. A job that
+-- cannot run now is never taken off the queue.
+--
+-- KEYS  1 shard  2 lanes  3 wake  4.. per lane: its keys (lane.lua), then one ledger for each quota
+-- ARGV  1 now, us, or "" for this server's clock
+--       2 length of a lease, us
+--       3 time from a permit's grant until its request is answered or given up, us
+--       4 batches wanted, >= 1
+--       5 floor of bulk, percent  6 floor of spot checks, percent
+--       7.. per lane: name, limits as JSON (quota.lua)
+-- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
+--           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
+--           batches of { lane, priority, fence, { { job id, attempt, round, trace }, ... } } }
+-- Bounded: at most BOUND leases reaped and delayed jobs woken a lane, WINDOW jobs read a batch.
+
+local BOUND, WINDOW_JOBS, CHUNK, HINTS = 100, 400, 100, 8
+local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
+
+local now = clock_us(KEYS[1], ARGV[1])
+local lease_us, deadline_us, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonumber(ARGV[4])
+local reaped = 0
+
+-- Leases that ran out: their holders are gone or late. Priority and arrival are kept.
+local function reap(lane)
+  for _, id in ipairs(redis.call("ZRANGEBYSCORE", lane.key.leases, "-inf", digits(now), "LIMIT", 0, BOUND)) do
+    redis.call("ZREM", lane.key.leases, id)
+    local job = load_job(lane.key.jobs, id)
+    if job then
+      if job[DIRTY] >= 0 then
+        job[PRIORITY], job[DIRTY] = math.min(job[PRIORITY], job[DIRTY]), -1
+      end
+      job[STATE] = READY
+      redis.call("ZADD", lane.key.ready[job[PRIORITY]], job[ARRIVED], id)
+      save_job(lane.key.jobs, id, job)
+      reaped = reaped + 1
+    end
+  end
+end
+
+local function wake_delayed(lane)
+  for _, id in ipairs(redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", 0, BOUND)) do
+    redis.call("ZREM", lane.key.delayed, id)
+    local job = load_job(lane.key.jobs, id)
+    if job then
+      job[STATE] = READY
+      redis.call("ZADD", lane.key.ready[job[PRIORITY]], job[ARRIVED], id)
+      save_job(lane.key.jobs, id, job)
+    end
+  end
+end
+
+-- Ids of the first group waiting at `priority` that its quotas let run: up to one batch. Without
+-- one, when the first may: `lane.wait` is the least over all that was tried.
+local function runnable(lane, priority, spare)
+  local waits, ids, group, batch = {}, {}, nil, 1
+  for from = 0, WINDOW_JOBS - 1, CHUNK do
+    local chunk = redis.call("ZRANGE", lane.key.ready[priority], from, from + CHUNK - 1)
+    for _, id in ipairs(chunk) do
+      if not group then
+        local kind = kind_of(id)
+        waits[kind] = waits[kind] or quota_wait(lane, kind, spare, now)
+        if waits[kind] <= 0 then
+          group, batch = group_of(id), kind_limits(lane, kind)[BATCH]
+        else
+          lane.wait = math.min(lane.wait, waits[kind])
+        end
+      end
+      if group and group_of(id) == group then
+        ids[#ids + 1] = id
+        if #ids >= batch then
+          return ids
+        end
+      end
+    end
+    if #chunk < CHUNK then
+      break
+    end
+  end
+  return ids
+end
+
+local function credit(lane, priority)
+  return tonumber(lane.state["credit" .. priority] or 0)
+end
+
+-- A class that is owed its floor is served next, without regard to head-room. Two grants early, so
+-- that its share holds over any 100 / floor grants although the other class may be due as well.
+local function next_ids(lane)
+  for priority = 2, 3 do
+    if FLOOR[priority] > 0 and credit(lane, priority) + 2 * FLOOR[priority] >= 100 then
+      local ids = runnable(lane, priority, false)
+      if #ids > 0 then
+        return ids, priority
+      end
+    end
+  end
+  for priority = 0, 3 do
+    local ids = runnable(lane, priority, priority >= 2)
+    if #ids > 0 then
+      return ids, priority
+    end
+  end
+end
+
+local function lease_batch(lane)
+  local ids, priority = next_ids(lane)
+  if not ids then
+    return nil
+  end
+  local fence = next_fence(KEYS[1], now)
+  take(lane, kind_of(ids[1]), fence, now, deadline_us)
+  local packed = redis.call("HMGET", lane.key.jobs, unpack(ids))
+  local leases, saved, jobs = {}, {}, {}
+  for i, id in ipairs(ids) do
+    if packed[i] then
+      local job = cmsgpack.unpack(packed[i])
+      job[STATE], job[FENCE], job[ATTEMPT] = LEASED, fence, job[ATTEMPT] + 1
+      leases[#leases + 1] = now + lease_us
+      leases[#leases + 1] = id
+      saved[#saved + 1] = id
+      saved[#saved + 1] = cmsgpack.pack(job)
+      jobs[#jobs + 1] = { id, job[ATTEMPT], job[ROUND], job[TRACE] }
+    end
+  end
+  redis.call("ZREM", lane.key.ready[priority], unpack(ids))
+  if #jobs > 0 then
+    redis.call("ZADD", lane.key.leases, unpack(leases))
+    redis.call("HSET", lane.key.jobs, unpack(saved))
+  end
+  for class = 2, 3 do
+    if class == priority then
+      set_state(lane, "credit" .. class, 0)
+    elseif redis.call("EXISTS", lane.key.ready[class]) == 1 then
+      set_state(lane, "credit" .. class, math.min(100, credit(lane, class) + FLOOR[class]))
+    end
+  end
+  return { lane.name, priority, fence, jobs }
+end
+
+-- When the lane is next worth a claim: now if work may be left, else when the first waiting job
+-- gets its quota, the first delayed one comes due or the first lease ends.
+local function reschedule(lane, exhausted)
+  local at = exhausted and now + lane.wait or now
+  for _, key in ipairs({ lane.key.delayed, lane.key.leases }) do
+    local head = redis.call("ZRANGE", key, 0, 0, "WITHSCORES")
+    if head[2] then
+      at = math.min(at, tonumber(head[2]))
+    end
+  end
+  local frozen = tonumber(lane.state.frozen or 0)
+  if lane.state.paused or at == math.huge then
+    redis.call("ZREM", KEYS[2], lane.name)
+  else
+    redis.call("ZADD", KEYS[2], math.max(at, frozen, now), lane.name)
+  end
+end
+
+-- The lanes that are due, the longest unserved first.
+local due, key, closed = {}, 4, {}
+for arg = 7, #ARGV, 2 do
+  local lane = lane_at(ARGV[arg], key)
+  local limits = cjson.decode(ARGV[arg + 1])
+  local first_ledger = key + LANE_KEYS
+  key = first_ledger + #limits.quotas
+  local score = tonumber(redis.call("ZSCORE", KEYS[2], lane.name) or math.huge)
+  if score <= now then
+    lane.score, lane.wait = score, math.huge
+    load_quotas(lane, limits, first_ledger, now, deadline_us)
+    due[#due + 1] = lane
+    if lane.state.closed then
+      closed[#closed + 1] = lane.name
+    end
+  end
+end
+table.sort(due, function(a, b)
+  if a.score ~= b.score then
+    return a.score < b.score
+  end
+  return a.name < b.name
+end)
+
+local open = {}
+for _, lane in ipairs(due) do
+  reap(lane)
+  wake_delayed(lane)
+  if lane.state.paused or tonumber(lane.state.frozen or 0) > now then
+    reschedule(lane, false)
+  else
+    open[#open + 1] = lane
+  end
+end
+
+-- One batch a lane and pass: round robin.
+local batches = {}
+local running = open
+while #running > 0 and #batches < wanted do
+  local still = {}
+  for _, lane in ipairs(running) do
+    if #batches < wanted then
+      lane.wait = math.huge
+      local batch = lease_batch(lane)
+      if batch then
+        batches[#batches + 1] = batch
+        still[#still + 1] = lane
+      else
+        lane.exhausted = true
+      end
+    end
+  end
+  running = still
+end
+for _, lane in ipairs(open) do
+  reschedule(lane, lane.exhausted)
+end
+
+local hints = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", digits(now), "LIMIT", 0, HINTS)
+local next_at = -1
+local head = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")
+if head[2] then
+  next_at = tonumber(head[2])
+end
+if hints[1] and redis.call("LLEN", KEYS[3]) == 0 then
+  redis.call("LPUSH", KEYS[3], hints[1])
+end
+return { now, next_at, hints, closed, reaped, batches }

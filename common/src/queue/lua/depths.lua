@@ -1,0 +1,23 @@
+-- How much waits in a lane, and what holds it.
+--
+-- KEYS  1 shard  2.. the lane (lane.lua), without ledgers
+-- ARGV  1 now, us, or "" for this server's clock
+-- Returns { ready0, ready1, ready2, ready3, delayed, leased, age of the oldest ready job in us,
+--           us until it is thawed or 0, 1 if paused, 1 if a ledger is closed }.
+
+local now = clock_us(KEYS[1], ARGV[1])
+local lane = lane_at("", 2)
+local depths, oldest = {}, now
+for priority = 0, 3 do
+  depths[priority + 1] = redis.call("ZCARD", lane.key.ready[priority])
+  local head = redis.call("ZRANGE", lane.key.ready[priority], 0, 0, "WITHSCORES")
+  oldest = math.min(oldest, tonumber(head[2] or now))
+end
+local frozen = tonumber(redis.call("HGET", lane.key.state, "frozen") or 0)
+depths[5] = redis.call("ZCARD", lane.key.delayed)
+depths[6] = redis.call("ZCARD", lane.key.leases)
+depths[7] = now - oldest
+depths[8] = math.max(0, frozen - now)
+depths[9] = redis.call("HEXISTS", lane.key.state, "paused")
+depths[10] = redis.call("HEXISTS", lane.key.state, "closed")
+return depths

@@ -1,0 +1,43 @@
+-- Shared: a lane's keys, and when it next wants a claim.
+--
+-- The keys of one lane are given in this order, `LANE_KEYS` of them before its ledgers:
+--   state    hash  b:<quota> bucket full again at, us; o:<quota> ledger closed until, us;
+--                  closed "1" while a ledger waits to be rebuilt; frozen until, us; paused "1";
+--                  credit2, credit3: what the floors owe to bulk and to spot checks, percent
+--   ready0..ready3  zset  job id -> arrived, us; one for each priority
+--   delayed  zset  job id -> not before, us
+--   leases   zset  job id -> deadline, us
+--   jobs     hash  job id -> packed job
+--   ledger   zset  one for each quota: permit -> answered, or its deadline, us
+
+local LANE_KEYS = 8
+
+local function lane_at(name, first_key)
+  return {
+    name = name,
+    key = {
+      state = KEYS[first_key],
+      ready = {
+        [0] = KEYS[first_key + 1],
+        [1] = KEYS[first_key + 2],
+        [2] = KEYS[first_key + 3],
+        [3] = KEYS[first_key + 4],
+      },
+      delayed = KEYS[first_key + 5],
+      leases = KEYS[first_key + 6],
+      jobs = KEYS[first_key + 7],
+    },
+  }
+end
+
+-- The lane wants a claim at `at` or earlier. One wake-up token at most lies in `wake`: whoever
+-- takes it claims, and puts it back when runnable work is left, so that wake-ups chain.
+local function wants_claim(lanes, wake, lane, at, now)
+  local score = redis.call("ZSCORE", lanes, lane.name)
+  if not score or at < tonumber(score) then
+    redis.call("ZADD", lanes, at, lane.name)
+  end
+  if at <= now and redis.call("LLEN", wake) == 0 then
+    redis.call("LPUSH", wake, lane.name)
+  end
+end

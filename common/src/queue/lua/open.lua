@@ -1,0 +1,36 @@
+-- Open the ledgers of a lane that this Redis had not seen, from what Postgres knows.
+--
+-- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
+-- ARGV  1 now, us, or "" for this server's clock
+--       2 lane  3 limits as JSON (quota.lua)
+--       4 time from a permit's grant until its request is answered or given up, us
+--       5.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed until its time, or the ages in us of
+--           the requests sent in the last window, separated by commas ("," for none)
+-- A ledger that is open already is left as it is. Returns 1 when something was opened.
+
+local now = clock_us(KEYS[1], ARGV[1])
+local lane = lane_at(ARGV[2], 4)
+load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
+if not lane.state.closed then
+  return 0
+end
+for i, quota in ipairs(lane.limits.quotas) do
+  local how = ARGV[4 + i]
+  local closed = tonumber(lane.state["o:" .. quota[NAME]]) > now
+  if closed and how ~= "keep" then
+    if how ~= "open" then
+      local n = 0
+      for age_us in string.gmatch(how, "%d+") do
+        n = n + 1
+        -- Answered at its deadline at the latest.
+        redis.call("ZADD", lane.ledger[i], now - tonumber(age_us) + tonumber(ARGV[4]), "sent:" .. n)
+      end
+    end
+    set_state(lane, "o:" .. quota[NAME], digits(now))
+  end
+end
+redis.call("HDEL", lane.key.state, "closed")
+if redis.call("ZSCORE", KEYS[2], lane.name) then
+  wants_claim(KEYS[2], KEYS[3], lane, now, now)
+end
+return 1

@@ -1,0 +1,98 @@
+-- Settle leases, and the permits that were used under them.
+--
+-- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
+-- ARGV  1 now, us, or "" for this server's clock
+--       2 lane  3 limits as JSON (quota.lua)
+--       4 time from a permit's grant until its request is answered or given up, us
+--       5 number of permits
+--       6.. per permit: id, kind, remaining as the platform said or -1, until reset in us,
+--           freeze of the lane in us or 0
+--       then per job: id, fence, outcome, delay in us, round
+--         outcome  ack    done
+--                  again  done, and look once more after the delay, as round `round`
+--                  nack   failed: try again after the delay, which nothing shortens
+--                  defer  not now: try again after the delay; this was no attempt
+--                  bury   given up; the dead letter is in Postgres already
+-- Returns the ids whose lease was lost: for them nothing was done.
+
+local now = clock_us(KEYS[1], ARGV[1])
+local lane = lane_at(ARGV[2], 4)
+load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
+
+local wanted_at = math.huge
+local arg = 6
+for _ = 1, tonumber(ARGV[5]) do
+  local permit, kind = tonumber(ARGV[arg]), ARGV[arg + 1]
+  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4])
+  local free_at = answered(lane, kind, permit, now)
+  -- Slots may now free earlier than the lane was told; it must not sleep past that.
+  if redis.call("ZSCORE", KEYS[2], lane.name) then
+    wanted_at = math.min(wanted_at, free_at)
+  end
+  if remaining >= 0 then
+    believe(lane, kind, remaining, reset_us, ARGV[arg], now)
+  end
+  if freeze_us > 0 then
+    local until_us = math.max(now + freeze_us, tonumber(lane.state.frozen or 0))
+    set_state(lane, "frozen", digits(until_us))
+  end
+  arg = arg + 5
+end
+
+local function make_ready(id, job, priority)
+  job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
+  redis.call("ZADD", lane.key.ready[priority], now, id)
+  wanted_at = now
+end
+
+local function delay(id, job, state, delay_us)
+  job[STATE] = state
+  redis.call("ZADD", lane.key.delayed, now + delay_us, id)
+  wanted_at = math.min(wanted_at, now + delay_us)
+end
+
+local lost = {}
+for i = arg, #ARGV, 5 do
+  local id, fence, outcome = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  local delay_us, round = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
+  local job = load_job(lane.key.jobs, id)
+  if not job or job[STATE] ~= LEASED or job[FENCE] ~= fence then
+    lost[#lost + 1] = id
+  else
+    redis.call("ZREM", lane.key.leases, id)
+    local dirty = job[DIRTY]
+    job[DIRTY] = -1
+    if outcome == "nack" then
+      if dirty >= 0 then
+        job[PRIORITY] = math.min(job[PRIORITY], dirty)
+      end
+      delay(id, job, BACKOFF, delay_us)
+      save_job(lane.key.jobs, id, job)
+    elseif dirty >= 0 then
+      -- Somebody asked while it was worked on: what was seen may be old. Look again at once.
+      job[ATTEMPT], job[ROUND] = 0, 0
+      make_ready(id, job, dirty)
+      save_job(lane.key.jobs, id, job)
+    elseif outcome == "again" then
+      job[ATTEMPT], job[ROUND] = 0, round
+      if delay_us > 0 then
+        job[ARRIVED] = now
+        delay(id, job, DELAYED, delay_us)
+      else
+        make_ready(id, job, job[PRIORITY])
+      end
+      save_job(lane.key.jobs, id, job)
+    elseif outcome == "defer" then
+      job[ATTEMPT] = job[ATTEMPT] - 1
+      delay(id, job, DELAYED, delay_us)
+      save_job(lane.key.jobs, id, job)
+    else
+      redis.call("HDEL", lane.key.jobs, id)
+    end
+  end
+end
+
+if wanted_at < math.huge then
+  wants_claim(KEYS[2], KEYS[3], lane, wanted_at, now)
+end
+return lost
