@@ -38,6 +38,8 @@ pub struct Leased {
     pub round: u8,
     /// The W3C `traceparent` of the span that asked for it, or empty.
     pub trace: String,
+    /// When it got its priority, by Redis' clock: microseconds since the Unix epoch.
+    pub arrived_us: i64,
 }
 
 /// What became of a leased job.

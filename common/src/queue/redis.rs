@@ -132,7 +132,7 @@ impl fmt::Debug for RedisQueue {
 }
 
 /// Lease, batch and permits as `claim.lua` returns them.
-type RawBatch = (String, u8, i64, Vec<(String, u32, u8, Vec<u8>)>);
+type RawBatch = (String, u8, i64, Vec<(String, u32, u8, Vec<u8>, i64)>);
 
 impl RedisQueue {
     /// A queue for the lanes of `book`, whose keys were made by `keys`.
@@ -242,11 +242,12 @@ impl RedisQueue {
     fn batch(&self, (lane, priority, fence, jobs): RawBatch, asked_at: Instant) -> Option<Batch> {
         let jobs: Vec<Leased> = jobs
             .into_iter()
-            .map(|(id, attempt, round, trace)| Leased {
+            .map(|(id, attempt, round, trace, arrived_us)| Leased {
                 id: JobId::from(id),
                 attempt,
                 round,
                 trace: wire::unpack_trace(&trace),
+                arrived_us,
             })
             .collect();
         let kind = jobs.first()?.id.kind().to_owned();

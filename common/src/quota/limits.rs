@@ -119,3 +119,26 @@ impl LaneLimits {
         Ok(())
     }
 }
+
+/// Requests under windows longer than this are recorded in Postgres before they are sent.
+const RECORDED_ABOVE: Duration = Duration::from_mins(2);
+
+impl Quota {
+    /// Whether its requests are recorded before they are sent, so that its ledger can be rebuilt
+    /// after a loss. For a shorter window it is simpler to wait until it has passed.
+    pub fn is_recorded(&self) -> bool {
+        self.window > RECORDED_ABOVE
+    }
+}
+
+impl LaneLimits {
+    /// The quotas that a request of this kind draws on.
+    pub fn drawn_on(&self, kind: &str) -> impl Iterator<Item = &Quota> {
+        let some = self.kinds.get(kind).map(|limits| limits.quotas.as_slice());
+        self.quotas
+            .iter()
+            .enumerate()
+            .filter(move |(index, _)| some.is_none_or(|some| some.contains(index)))
+            .map(|(_, quota)| quota)
+    }
+}

@@ -10,7 +10,7 @@
 --       7.. per lane: name, limits as JSON (quota.lua)
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
 --           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
---           batches of { lane, priority, fence, { { job id, attempt, round, trace }, ... } } }
+--           batches of { lane, priority, fence, { { job id, attempt, round, trace, arrived us }, ... } } }
 -- Bounded: at most BOUND leases reaped and delayed jobs woken a lane, WINDOW jobs read a batch.
 
 local BOUND, WINDOW_JOBS, CHUNK, HINTS = 100, 400, 100, 8
@@ -119,7 +119,7 @@ local function lease_batch(lane)
       leases[#leases + 1] = id
       saved[#saved + 1] = id
       saved[#saved + 1] = cmsgpack.pack(job)
-      jobs[#jobs + 1] = { id, job[ATTEMPT], job[ROUND], job[TRACE] }
+      jobs[#jobs + 1] = { id, job[ATTEMPT], job[ROUND], job[TRACE], job[ARRIVED] }
     end
   end
   redis.call("ZREM", lane.key.ready[priority], unpack(ids))
