@@ -1,0 +1,47 @@
+//! The receiver of webhooks.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{address::listen, duration, error::Problems};
+
+/// The section `ingress`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct IngressConfig {
+    /// Where it listens.
+    #[serde(with = "listen")]
+    pub listen: SocketAddr,
+    /// The largest webhook that is taken, in bytes.
+    pub body_limit_bytes: usize,
+    /// From the first byte of a webhook to our answer.
+    #[serde(with = "duration")]
+    pub request_timeout: Duration,
+    /// Webhooks handled at once.
+    pub max_in_flight: usize,
+    /// How long open requests may take to end after SIGTERM.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+}
+
+impl IngressConfig {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        problems.require(
+            (1024..=64 * 1024 * 1024).contains(&self.body_limit_bytes),
+            "ingress.body_limit_bytes",
+            "must be 1024 to 67108864 (64 MiB)",
+        );
+        problems.require(
+            !self.request_timeout.is_zero() && self.request_timeout <= self.drain,
+            "ingress.request_timeout",
+            "must be above zero and at most ingress.drain, or a stop cuts requests off",
+        );
+        problems.require(
+            (1..=65_536).contains(&self.max_in_flight),
+            "ingress.max_in_flight",
+            "must be 1 to 65536",
+        );
+    }
+}

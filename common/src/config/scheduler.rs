@@ -1,0 +1,75 @@
+//! What decides what to look at.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{address::listen, duration, error::Problems};
+
+/// The section `scheduler`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SchedulerConfig {
+    /// Where health and readiness are told.
+    #[serde(with = "listen")]
+    pub listen: SocketAddr,
+    /// How often it looks for something to do.
+    #[serde(with = "duration")]
+    pub tick: Duration,
+    /// It keeps about as many spot checks waiting as the quotas allow in this time.
+    #[serde(with = "duration")]
+    pub spot_check_horizon: Duration,
+    /// How often the inbox is searched for what Redis does not know.
+    #[serde(with = "duration")]
+    pub sweep_every: Duration,
+    /// Rows of the inbox taken at once.
+    pub sweep_batch: u32,
+    /// The seed of chance; `None` for a different one each time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seed: Option<u64>,
+    /// A scan of changes begins this much before the last one did.
+    #[serde(with = "duration")]
+    pub bulk_overlap: Duration,
+    /// A scan that would mark more than this share of the records as deleted waits for a person;
+    /// above 0, at most 1.
+    pub mass_delete_share: f64,
+    /// ... unless they are fewer than this.
+    pub mass_delete_min: u32,
+    /// How long the history of operations is kept, in days.
+    pub history_days: u16,
+}
+
+impl SchedulerConfig {
+    pub(super) fn check(&self, problems: &mut Problems) {
+        for (key, value) in
+            [("scheduler.tick", self.tick), ("scheduler.sweep_every", self.sweep_every)]
+        {
+            problems.require(
+                (Duration::from_millis(10)..=Duration::from_hours(1)).contains(&value),
+                key,
+                "must be 10ms to 1h",
+            );
+        }
+        problems.require(
+            self.spot_check_horizon >= self.tick,
+            "scheduler.spot_check_horizon",
+            "must be at least scheduler.tick, or spot checks run dry between ticks",
+        );
+        problems.require(
+            (1..=10_000).contains(&self.sweep_batch),
+            "scheduler.sweep_batch",
+            "must be 1 to 10000",
+        );
+        problems.require(
+            self.mass_delete_share > 0.0 && self.mass_delete_share <= 1.0,
+            "scheduler.mass_delete_share",
+            "must be above 0 and at most 1; 1 turns the brake off",
+        );
+        problems.require(
+            (1..=3650).contains(&self.history_days),
+            "scheduler.history_days",
+            "must be 1 to 3650",
+        );
+    }
+}

@@ -1,0 +1,277 @@
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::time::Duration;
+
+use insta::assert_snapshot;
+use secrecy::ExposeSecret;
+use serde_json::Value;
+
+use super::*;
+
+const NEEDED: [(&str, &str); 2] = [
+    ("REDIS_URL", "redis://127.0.0.1:6379"),
+    ("DATABASE_URL", "postgres://syncline:hunter2@127.0.0.1/syncline"),
+];
+
+fn load(file: &str, environment: &[(&str, &str)]) -> Result<Config, ConfigError> {
+    let environment: BTreeMap<_, _> = NEEDED
+        .iter()
+        .chain(environment)
+        .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+        .collect();
+    Config::from_parts(Some(("syncline.toml", file)), &environment)
+}
+
+fn refused(file: &str, environment: &[(&str, &str)]) -> String {
+    let error = load(file, environment).unwrap_err();
+    let (shown, debugged) = (error.to_string(), format!("{error:?}"));
+    for text in [&shown, &debugged] {
+        assert!(!text.contains("hunter2"), "a secret was told: {text}");
+    }
+    shown
+}
+
+fn leaves(prefix: &str, value: &Value, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) if !fields.is_empty() => {
+            for (name, value) in fields {
+                leaves(&format!("{prefix}.{name}"), value, into);
+            }
+        }
+        _ => assert!(into.insert(prefix.to_owned()), "{prefix} twice"),
+    }
+}
+
+#[test]
+fn the_defaults_have_every_setting_exactly_once() {
+    let defaults: Value = ::config::Config::builder()
+        .add_source(::config::File::from_str(DEFAULTS, ::config::FileFormat::Toml))
+        .build()
+        .unwrap()
+        .try_deserialize()
+        .unwrap();
+    let config = serde_json::to_value(load("", &[]).unwrap()).unwrap();
+    let (mut written, mut known) = (BTreeSet::new(), BTreeSet::new());
+    leaves("", &defaults, &mut written);
+    leaves("", &config, &mut known);
+    assert_eq!(written, known);
+    assert!(DEFAULTS.contains("# seed = "), "the one setting without a default is explained");
+}
+
+#[test]
+fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
+    let file = "[worker]\nlease = \"2m\"\nconcurrency = 4\n";
+    let config = load(file, &[("SYNCLINE__WORKER__CONCURRENCY", "8"), ("OTHER", "1")]).unwrap();
+    assert_eq!(config.worker.lease, Duration::from_mins(2));
+    assert_eq!(config.worker.concurrency, 8);
+    assert_eq!(config.worker.heartbeat, Duration::from_secs(15));
+    assert_eq!(config.redis.url.expose_secret(), "redis://127.0.0.1:6379");
+
+    let config = load("[redis]\nurl = \"unix:///run/redis.sock\"", &[]).unwrap();
+    assert_eq!(config.redis.url.expose_secret(), "unix:///run/redis.sock");
+}
+
+#[test]
+fn nothing_shows_a_secret() {
+    let config = load("", &[("SYNCLINE__CONSOLE__TOKEN", "hunter2hunter2hunter2")]).unwrap();
+    assert!(config.console.token().is_some());
+    assert!(!format!("{config:?}").contains("hunter2"));
+    assert!(!serde_json::to_string(&config).unwrap().contains("hunter2"));
+}
+
+#[test]
+fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
+    let file = r#"
+        colour = "blue"
+        [worker]
+        lease = "20s"
+        concurrency = "many"
+        retry_base = "soon"
+        leese = 1
+        [scheduler]
+        mass_delete_share = 1.5
+        [telemetry]
+        log_format = "xml"
+        [ingress]
+        listen = "everywhere"
+    "#;
+    let environment = [
+        ("SYNCLINE__API__READ_TIMEOUT", "31s"),
+        ("SYNCLINE__REDIS__URL", "http://:hunter2@there"),
+        ("SYNCLINE__WORKER__DRAIN", "25"),
+    ];
+    assert_snapshot!(refused(file, &environment), @r#"
+    the configuration has 11 problems
+      api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
+      colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, telemetry, api, ingress, worker, scheduler, console, connections)
+      ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
+      redis.url (SYNCLINE__REDIS__URL): is no address of Redis: write redis://host:port or unix:///path/to/socket
+      scheduler.mass_delete_share = 1.5 (syncline.toml): must be above 0 and at most 1; 1 turns the brake off
+      telemetry.log_format = "xml" (syncline.toml): is no format of logs: write text or json
+      worker.concurrency = "many" (syncline.toml): must be an integer
+      worker.drain = "25" (SYNCLINE__WORKER__DRAIN): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
+      worker.heartbeat = "15s" (the default): must be above zero and at most a third of worker.lease (20s), so that a lease survives two lost ones
+      worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, lease, heartbeat, drain, permit_use_by, max_attempts, retry_base, retry_cap, missing_confirm_after)
+      worker.retry_base = "soon" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
+    "#);
+}
+
+#[test]
+fn what_must_be_set_is_named() {
+    let error = Config::from_parts(None, &BTreeMap::new()).unwrap_err();
+    assert_snapshot!(error, @r#"
+    the configuration has 2 problems
+      postgres.url: is not set: set SYNCLINE__POSTGRES__URL or DATABASE_URL to postgres://user:password@host:port/database
+      redis.url: is not set: set SYNCLINE__REDIS__URL or REDIS_URL to redis://host:port
+    "#);
+}
+
+#[test]
+fn a_console_that_can_be_reached_needs_a_token() {
+    let open = "[console]\nlisten = \"0.0.0.0:8083\"";
+    assert_snapshot!(refused(open, &[]), @r#"
+    the configuration has 1 problem
+      console.listen = "0.0.0.0:8083" (syncline.toml): is reachable from outside and there is no token: set SYNCLINE__CONSOLE__TOKEN or console.token_file, or listen on 127.0.0.1
+    "#);
+    assert!(load(open, &[("SYNCLINE__CONSOLE__TOKEN", "0123456789abcdef")]).is_ok());
+}
+
+#[test]
+fn secrets_do_not_stand_in_the_file() {
+    let file = r#"
+        redis.url = "redis://:hunter2@127.0.0.1"
+        console.token = "hunter2"
+        [connections."klaviyo/main"]
+        token = "hunter2"
+    "#;
+    assert_snapshot!(refused(file, &[]), @r#"
+    the configuration has 5 problems
+      connections.klaviyo/main.token (syncline.toml): a secret does not stand in the configuration: put it into a file and name that with token_file, or into a variable and name that with token_env
+      connections.klaviyo/main.token_file: is not set: name the file that holds the token, or the variable with token_env
+      console.token (syncline.toml): a secret stands in the configuration: put it into SYNCLINE__CONSOLE__TOKEN, or into a file of its own and name that with console.token_file
+      console.token (syncline.toml): is shorter than 16 characters: make one with openssl rand -hex 24
+      redis.url (syncline.toml): a secret stands in the configuration: put it into SYNCLINE__REDIS__URL, or into a file of its own and name that with redis.url_file
+    "#);
+}
+
+#[test]
+fn what_is_not_toml_is_refused_without_quoting_it() {
+    assert_snapshot!(refused("[redis]\nurl = \"hunter2\n", &[]), @r#"
+    syncline.toml is not TOML: TOML parse error at line 2, column 15: invalid basic string, expected `"`
+    "#);
+}
+
+#[test]
+fn a_secret_comes_from_a_file_of_its_own() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("url");
+    fs::write(&path, "postgres://a:b@c/d\n").unwrap();
+    let file = format!("[postgres]\nurl_file = {path:?}");
+    let config = load(&file, &[]).unwrap();
+    assert_eq!(config.postgres.url.expose_secret(), "postgres://a:b@c/d");
+
+    let both = [("SYNCLINE__POSTGRES__URL", "postgres://e:f@g/h")];
+    assert_snapshot!(refused(&file, &both), @r#"
+    the configuration has 1 problem
+      postgres.url_file: postgres.url is set too: keep one of them
+    "#);
+
+    fs::write(&path, "\n").unwrap();
+    let shown = refused(&file, &[]).replace(path.to_str().unwrap(), "<path>");
+    assert_snapshot!(shown, @r#"
+    the configuration has 1 problem
+      postgres.url_file: <path> is empty or longer than 65536 bytes
+    "#);
+}
+
+const CONNECTION: &str = r#"
+    [connections."klaviyo/main"]
+    account = "XyZ123"
+    token_file = "/run/secrets/klaviyo"
+    webhook_secret_env = "KLAVIYO_WEBHOOK_SECRET"
+    endpoint_id_file = "/run/secrets/klaviyo-endpoint"
+    base_url = "http://127.0.0.1:9000"
+    confirm_after = ["20s", "5m"]
+    young = "5m"
+    quotas.steady = { limit = 500, window = "1m", burst = 40 }
+    schedules = [{ record_type = "profile", mode = "changes", cron = "*/15 * * * *" }]
+"#;
+
+#[test]
+fn a_connection_is_read_with_all_its_settings() {
+    let config = load(CONNECTION, &[]).unwrap();
+    let (lane, connection) = config.connections.first_key_value().unwrap();
+    assert_eq!(lane.as_str(), "klaviyo/main");
+    assert_eq!(connection.confirm_after.as_ref().unwrap()[1], Duration::from_mins(5));
+    let quota = connection.quotas["steady"].quota("steady");
+    assert_eq!((quota.limit, quota.burst, quota.headroom), (500, 40, 8));
+    assert_eq!(connection.schedules[0].mode, ScanMode::Changes);
+}
+
+#[test]
+fn a_connection_that_makes_no_sense_is_explained() {
+    let file = r#"
+        [connections."Klaviyo/main"]
+        [connections."klaviyo/main"]
+        token_file = "/run/secrets/klaviyo"
+        token_env = "KLAVIYO_TOKEN"
+        base_url = "http://example.com"
+        quotas.steady = { limit = 0, window = "1m" }
+        schedules = [
+          { record_type = "profile", mode = "changes", cron = "*/15 * * * *" },
+          { record_type = "profile", mode = "full", cron = "every monday" },
+        ]
+        [connections."eventbrite/main"]
+        young = "young"
+        colour = "orange"
+        quotas.hour = { limit = 1000 }
+    "#;
+    assert_snapshot!(refused(file, &[]), @r#"
+    the configuration has 9 problems
+      connections.Klaviyo/main: "Klaviyo/main" does not name a connection: write <platform>/<name> in lower case letters, digits, - and _, 64 at most each
+      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, endpoint_id_file, endpoint_id_env, base_url, quotas, confirm_after, young, schedules)
+      connections.eventbrite/main.quotas.hour.window: is missing: set it
+      connections.eventbrite/main.token_file: is not set: name the file that holds the token, or the variable with token_env
+      connections.eventbrite/main.young = "young" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
+      connections.klaviyo/main.base_url = "http://example.com" (syncline.toml): must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there
+      connections.klaviyo/main.quotas.steady: limit must be at least 1
+      connections.klaviyo/main.schedules[1].cron = "every monday" (syncline.toml): is no cron expression (Invalid pattern: Pattern must have between 5 and 7 fields.): write minute hour day month weekday, like */15 * * * *
+      connections.klaviyo/main.token_file = "/run/secrets/klaviyo" (syncline.toml): connections.klaviyo/main.token_env is set too: keep one of them
+    "#);
+}
+
+#[test]
+fn the_secrets_of_a_connection_are_read_and_checked() {
+    let folder = tempfile::tempdir().unwrap();
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).unwrap();
+        path
+    };
+    let config = load(CONNECTION, &[]).unwrap();
+    let (lane, connection) = config.connections.into_iter().next().unwrap();
+    let good = ConnectionConfig {
+        token_file: Some(write("token", "hunter2\r\n")),
+        webhook_secret_env: None,
+        endpoint_id_file: Some(write("endpoint", "0123456789abcdef01234567")),
+        ..connection
+    };
+    let secrets = good.secrets(&lane).unwrap();
+    assert_eq!(secrets.token.expose_secret(), "hunter2");
+    assert!(secrets.webhook_secret.is_none());
+    assert!(!format!("{secrets:?}").contains("hunter2"));
+
+    let bad = ConnectionConfig {
+        token_file: Some(write("empty", "")),
+        webhook_secret_env: Some("SYNCLINE_NO_SUCH_VARIABLE".to_owned()),
+        endpoint_id_file: Some(write("short", "hunter2")),
+        ..good
+    };
+    let shown = bad.secrets(&lane).unwrap_err().to_string();
+    assert_snapshot!(shown.replace(folder.path().to_str().unwrap(), "<folder>"), @r#"
+    the configuration has 3 problems
+      connections.klaviyo/main.token_file: <folder>/empty is empty or longer than 65536 bytes
+      connections.klaviyo/main.webhook_secret_env: SYNCLINE_NO_SUCH_VARIABLE is not set: export it
+      connections.klaviyo/main.endpoint_id: must be at least 24 letters, digits, - or _: make one with openssl rand -hex 24
+    "#);
+}

@@ -1,0 +1,87 @@
+//! The pool that works.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::{ApiConfig, address::listen, duration, error::Problems};
+use crate::retry::RetryPolicy;
+
+/// The section `worker`.
+#[derive(Clone, Debug, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct WorkerConfig {
+    /// Where health and readiness are told.
+    #[serde(with = "listen")]
+    pub listen: SocketAddr,
+    /// Batches worked on at once.
+    pub concurrency: usize,
+    /// The right to a job, unless it is extended.
+    #[serde(with = "duration")]
+    pub lease: Duration,
+    /// How often a lease is extended.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    /// How long running jobs may take to end after SIGTERM, before they are handed back.
+    #[serde(with = "duration")]
+    pub drain: Duration,
+    /// A request that is not on its way this long after its permit was granted is not sent.
+    #[serde(with = "duration")]
+    pub permit_use_by: Duration,
+    /// A job that was claimed this often and never ended is buried.
+    pub max_attempts: u32,
+    /// The most to wait before a second attempt.
+    #[serde(with = "duration")]
+    pub retry_base: Duration,
+    /// The most to wait before any attempt.
+    #[serde(with = "duration")]
+    pub retry_cap: Duration,
+    /// From a look that found nothing to the one that may mark the record as deleted.
+    #[serde(with = "duration")]
+    pub missing_confirm_after: Duration,
+}
+
+impl WorkerConfig {
+    /// When failed jobs run again.
+    pub fn retry(&self) -> RetryPolicy {
+        RetryPolicy { base: self.retry_base, cap: self.retry_cap, max_attempts: self.max_attempts }
+    }
+
+    pub(super) fn check(&self, api: &ApiConfig, problems: &mut Problems) {
+        problems.require(
+            (1..=1024).contains(&self.concurrency),
+            "worker.concurrency",
+            "must be 1 to 1024",
+        );
+        problems.require(
+            (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&self.lease),
+            "worker.lease",
+            "must be 1s to 1h",
+        );
+        if self.heartbeat.is_zero() || self.heartbeat * 3 > self.lease {
+            problems.add(
+                "worker.heartbeat",
+                format!(
+                    "must be above zero and at most a third of worker.lease ({}), so that a lease survives two lost ones",
+                    duration::show(self.lease)
+                ),
+            );
+        }
+        problems.require(
+            !self.permit_use_by.is_zero() && self.permit_use_by <= api.whole_timeout,
+            "worker.permit_use_by",
+            "must be above zero and at most api.whole_timeout",
+        );
+        problems.require(
+            (1..=100).contains(&self.max_attempts),
+            "worker.max_attempts",
+            "must be 1 to 100",
+        );
+        problems.require(
+            !self.retry_base.is_zero() && self.retry_base <= self.retry_cap,
+            "worker.retry_base",
+            "must be above zero and at most worker.retry_cap",
+        );
+    }
+}
