@@ -1,0 +1,195 @@
+//! Every instrument, by name and unit.
+
+use std::time::Duration;
+
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+
+/// Upper bounds of the buckets of times, in seconds: from a round trip to Redis to an hour's wait.
+const SECONDS: [f64; 14] =
+    [0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 15.0, 60.0, 600.0, 3600.0];
+
+/// The instruments of a process. Cheap to clone.
+///
+/// Attributes are few and bounded: platforms, priorities, kinds and outcomes, never ids of records.
+/// Names of lanes stand only where a person must know which connection it is.
+#[derive(Clone, Debug)]
+pub struct Metrics {
+    webhooks_received: Counter<u64>,
+    webhooks_refused: Counter<u64>,
+    jobs_enqueued: Counter<u64>,
+    jobs_claimed: Counter<u64>,
+    jobs_settled: Counter<u64>,
+    job_wait: Histogram<f64>,
+    fetch_duration: Histogram<f64>,
+    over_quota: Counter<u64>,
+    records_changed: Counter<u64>,
+    drift_found: Counter<u64>,
+    stale_writes: Counter<u64>,
+    queue_depth: Gauge<u64>,
+    queue_lag: Gauge<f64>,
+    inbox_open: Gauge<u64>,
+}
+
+impl Metrics {
+    /// The instruments of `meter`.
+    pub fn new(meter: &Meter) -> Self {
+        let counter = |name, unit, description| {
+            meter.u64_counter(name).with_unit(unit).with_description(description).build()
+        };
+        let seconds = |name, description| {
+            meter
+                .f64_histogram(name)
+                .with_unit("s")
+                .with_description(description)
+                .with_boundaries(SECONDS.to_vec())
+                .build()
+        };
+        Self {
+            webhooks_received: counter(
+                "syncline.webhooks.received",
+                "{webhook}",
+                "webhooks that were verified and written to the inbox",
+            ),
+            webhooks_refused: counter(
+                "syncline.webhooks.refused",
+                "{webhook}",
+                "webhooks that were not taken",
+            ),
+            jobs_enqueued: counter("syncline.jobs.enqueued", "{job}", "jobs offered to the queue"),
+            jobs_claimed: counter("syncline.jobs.claimed", "{job}", "jobs taken by a worker"),
+            jobs_settled: counter("syncline.jobs.settled", "{job}", "jobs that ended, by outcome"),
+            job_wait: seconds("syncline.job.wait", "from enqueueing to the claim"),
+            fetch_duration: seconds("syncline.fetch.duration", "one request to a platform"),
+            over_quota: counter(
+                "syncline.quota.over",
+                "{response}",
+                "requests that a platform refused for going over its limit; the objective is 0",
+            ),
+            records_changed: counter(
+                "syncline.records.changed",
+                "{record}",
+                "records written because they differed",
+            ),
+            drift_found: counter(
+                "syncline.drift.found",
+                "{record}",
+                "records that differed and of which nothing had told us",
+            ),
+            stale_writes: counter(
+                "syncline.writes.stale",
+                "{record}",
+                "writes refused because something newer was there",
+            ),
+            queue_depth: meter
+                .u64_gauge("syncline.queue.depth")
+                .with_unit("{job}")
+                .with_description("jobs that wait")
+                .build(),
+            queue_lag: meter
+                .f64_gauge("syncline.queue.lag")
+                .with_unit("s")
+                .with_description("age of the job that waits longest")
+                .build(),
+            inbox_open: meter
+                .u64_gauge("syncline.inbox.open")
+                .with_unit("{row}")
+                .with_description("accepted and not yet worked off")
+                .build(),
+        }
+    }
+
+    /// A webhook was accepted.
+    pub fn webhook_received(&self, platform: &str) {
+        self.webhooks_received.add(1, &[platform_is(platform)]);
+    }
+
+    /// A webhook was not taken: `reason` is one of a few words, `forged`, `too-large`, `unknown`.
+    pub fn webhook_refused(&self, platform: &str, reason: &'static str) {
+        self.webhooks_refused.add(1, &[platform_is(platform), KeyValue::new("reason", reason)]);
+    }
+
+    /// Jobs were offered to the queue.
+    pub fn jobs_enqueued(&self, platform: &str, priority: &'static str, jobs: u64) {
+        self.jobs_enqueued.add(jobs, &[platform_is(platform), priority_is(priority)]);
+    }
+
+    /// A job was taken after it had waited for `wait`.
+    pub fn job_claimed(
+        &self,
+        platform: &str,
+        task: &'static str,
+        priority: &'static str,
+        wait: Duration,
+    ) {
+        let attributes = [platform_is(platform), task_is(task), priority_is(priority)];
+        self.jobs_claimed.add(1, &attributes);
+        self.job_wait.record(wait.as_secs_f64(), &attributes);
+    }
+
+    /// A job ended: `outcome` is `ack`, `nack`, `defer` or `bury`.
+    pub fn job_settled(&self, platform: &str, task: &'static str, outcome: &'static str) {
+        let outcome = KeyValue::new("outcome", outcome);
+        self.jobs_settled.add(1, &[platform_is(platform), task_is(task), outcome]);
+    }
+
+    /// A request to a platform ended: `outcome` is `ok` or the kind of error.
+    pub fn fetched(&self, platform: &str, outcome: &'static str, took: Duration) {
+        self.fetch_duration.record(
+            took.as_secs_f64(),
+            &[platform_is(platform), KeyValue::new("outcome", outcome)],
+        );
+    }
+
+    /// A platform refused a request of this lane for going over its limit.
+    pub fn over_quota(&self, platform: &str, lane: &str) {
+        self.over_quota.add(1, &[platform_is(platform), KeyValue::new("lane", lane.to_owned())]);
+    }
+
+    /// Records were written because they differed; `source` is `webhook`, `scan`, `spot-check`.
+    pub fn records_changed(&self, platform: &str, source: &'static str, records: u64) {
+        self.records_changed
+            .add(records, &[platform_is(platform), KeyValue::new("source", source)]);
+    }
+
+    /// Records differed and nothing had told us; `source` is `scan`, `spot-check`, `audit`.
+    pub fn drift_found(&self, platform: &str, source: &'static str, records: u64) {
+        self.drift_found.add(records, &[platform_is(platform), KeyValue::new("source", source)]);
+    }
+
+    /// Writes were refused because something newer was there.
+    pub fn stale_writes(&self, platform: &str, records: u64) {
+        self.stale_writes.add(records, &[platform_is(platform)]);
+    }
+
+    /// How many jobs wait, and for how long the first of them has.
+    pub fn queue_depth(&self, platform: &str, priority: &'static str, jobs: u64, oldest: Duration) {
+        let attributes = [platform_is(platform), priority_is(priority)];
+        self.queue_depth.record(jobs, &attributes);
+        self.queue_lag.record(oldest.as_secs_f64(), &attributes);
+    }
+
+    /// How many rows of the inbox are not worked off.
+    pub fn inbox_open(&self, rows: u64) {
+        self.inbox_open.record(rows, &[]);
+    }
+}
+
+impl Default for Metrics {
+    /// The instruments of this process; silent until [`super::start`] was called with an endpoint.
+    fn default() -> Self {
+        Self::new(&opentelemetry::global::meter(super::SCOPE))
+    }
+}
+
+fn platform_is(name: &str) -> KeyValue {
+    KeyValue::new("platform", name.to_owned())
+}
+
+fn task_is(name: &'static str) -> KeyValue {
+    KeyValue::new("task", name)
+}
+
+fn priority_is(name: &'static str) -> KeyValue {
+    KeyValue::new("priority", name)
+}
