@@ -8,8 +8,11 @@ use serde::{Deserialize, Serialize};
 macro_rules! text_id {
     ($(#[$meta:meta])* $name:ident) => {
         $(#[$meta])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+        #[derive(
+            Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+        )]
         #[serde(transparent)]
+        #[sqlx(transparent)]
         pub struct $name(String);
 
         impl $name {
@@ -93,8 +96,11 @@ impl fmt::Display for Fence {
 
 /// All the work of one connection: `klaviyo/main`. The unit to which quotas, pauses and fairness
 /// apply, and the connection's name everywhere outside Postgres.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, sqlx::Type,
+)]
 #[serde(try_from = "String", into = "String")]
+#[sqlx(transparent)]
 pub struct Lane(String);
 
 /// A text that does not name a lane.

@@ -1,1 +1,115 @@
-//! store.
+//! Postgres: what is true, what was done, what must not be forgotten. One file for each table.
+//!
+//! Times are those of the Postgres server, never of this process. Writes are set-based, so that a
+//! batch is a handful of statements however large it is. Nothing relies on the state of a session.
+
+pub mod bulk_runs;
+pub mod connections;
+pub mod dead_letters;
+pub mod drift_events;
+mod error;
+pub mod inbox;
+pub mod operations;
+pub mod overview;
+pub mod records;
+pub mod schedules;
+pub mod sent_requests;
+mod text_enum;
+
+pub use error::StoreError;
+
+use std::time::Duration;
+
+use backon::{ExponentialBuilder, Retryable};
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+use sqlx::migrate::Migrator;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use text_enum::text_enum;
+
+use crate::job::Priority;
+
+/// Every migration, embedded in the binary.
+pub static MIGRATIONS: Migrator = sqlx::migrate!("../migrations");
+
+/// No statement of ours takes this long unless something is wrong.
+const STATEMENT_TIMEOUT: &str = "30s";
+/// Longer than any write holds its rows.
+const LOCK_TIMEOUT: &str = "10s";
+/// A worker that froze between two statements must not hold its rows for ever.
+const IDLE_IN_TRANSACTION_TIMEOUT: &str = "30s";
+/// How long a caller waits for a free connection before it gives up.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// Attempts to reach the server at start; with the delays between them about half a minute.
+const CONNECT_ATTEMPTS: usize = 9;
+/// The longest delay between two of them.
+const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+
+/// Opens a pool of up to `max_connections` and waits about half a minute for the server to answer.
+///
+/// - `url`: `postgres://user:password@host:port/database`.
+///
+/// The time-outs travel as start-up `options`. PgBouncer must be told to let them pass
+/// (`ignore_startup_parameters = options`), and `ALTER ROLE ... SET` must then set them; it has to
+/// be 1.21 or newer with `max_prepared_statements` above 0. [`migrate`] needs a direct connection.
+///
+/// # Errors
+///
+/// When the address is not one, or the last attempt fails.
+#[tracing::instrument(skip_all, err)]
+pub async fn connect(url: &SecretString, max_connections: u32) -> Result<PgPool, StoreError> {
+    let options: PgConnectOptions = url
+        .expose_secret()
+        .parse::<PgConnectOptions>()
+        .map_err(|_| StoreError::Address)?
+        .application_name("syncline")
+        .options([
+            ("statement_timeout", STATEMENT_TIMEOUT),
+            ("lock_timeout", LOCK_TIMEOUT),
+            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+        ]);
+    let pool =
+        PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT);
+
+    let backoff = ExponentialBuilder::default()
+        .with_jitter()
+        .with_max_delay(CONNECT_DELAY_MAX)
+        .with_max_times(CONNECT_ATTEMPTS);
+    (|| pool.clone().connect_with(options.clone()))
+        .retry(backoff)
+        .when(may_pass)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "cannot reach Postgres yet"))
+        .await
+        .map_err(StoreError::from)
+}
+
+/// Whether the same attempt may succeed in a moment: the server is away or starting, as opposed to
+/// refusing us.
+fn may_pass(error: &sqlx::Error) -> bool {
+    match error {
+        sqlx::Error::Io(_) | sqlx::Error::PoolTimedOut => true,
+        // 57P03 cannot_connect_now (starting up), 53300 too_many_connections.
+        sqlx::Error::Database(error) => {
+            matches!(error.code().as_deref(), Some("57P03" | "53300"))
+        }
+        _ => false,
+    }
+}
+
+/// The priority with this number, as a `smallint` column holds it.
+fn priority(number: i16) -> Result<Priority, StoreError> {
+    u8::try_from(number).ok().and_then(Priority::from_number).ok_or_else(|| {
+        StoreError::Database(sqlx::Error::Decode(format!("{number} is no priority").into()))
+    })
+}
+
+/// Brings the schema up to date; does nothing when it is. Several processes may do so at once.
+///
+/// # Errors
+///
+/// When a migration fails, or one that was applied has been edited since.
+#[tracing::instrument(skip_all, err)]
+pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
+    MIGRATIONS.run(pool).await?;
+    Ok(())
+}

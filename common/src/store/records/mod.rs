@@ -1,0 +1,186 @@
+//! The mirror: what the platforms' records looked like when they were last fetched.
+
+mod judge;
+mod payload;
+mod stored;
+mod write;
+
+pub use stored::{StoredRecord, longest_unchecked, stored, suspected};
+pub(super) use write::Judged;
+pub use write::write;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde_json::value::RawValue;
+
+use super::bulk_runs::RunId;
+use super::text_enum;
+use crate::drift::ContentHash;
+use crate::ids::{ConnectionId, ExternalId, Fence, RecordType};
+use crate::job::{JobId, Priority};
+
+/// The most looks that one [`write()`] may carry.
+pub const MAX_LOOKS: usize = 10_000;
+
+text_enum! {
+    /// Why somebody looked at a record.
+    Trigger {
+        /// The platform told us.
+        Webhook = "webhook",
+        /// A person asked.
+        Manual = "manual",
+        /// A bulk run came by.
+        Bulk = "bulk",
+        /// It was this record's turn.
+        SpotCheck = "spot-check",
+    }
+}
+
+impl Trigger {
+    /// Whether nobody had told us: a difference found by such a look may be drift.
+    pub const fn is_unprompted(self) -> bool {
+        matches!(self, Self::Bulk | Self::SpotCheck)
+    }
+}
+
+impl From<Priority> for Trigger {
+    fn from(priority: Priority) -> Self {
+        match priority {
+            Priority::Webhook => Self::Webhook,
+            Priority::Manual => Self::Manual,
+            Priority::Bulk => Self::Bulk,
+            Priority::SpotCheck => Self::SpotCheck,
+        }
+    }
+}
+
+text_enum! {
+    /// What became of a record in a write.
+    Outcome {
+        /// It is mirrored for the first time.
+        Created = "created",
+        /// It differs from what was mirrored.
+        Changed = "changed",
+        /// It is as mirrored (or is still gone).
+        Unchanged = "unchanged",
+        /// What was mirrored was hashed under another schema version, so nothing can be said about
+        /// a change; the new look was taken over.
+        Rehashed = "rehashed",
+        /// It was missing; another look, `confirm_after` later, must confirm that.
+        Suspected = "suspected",
+        /// It was missing again: it is marked as deleted.
+        Deleted = "deleted",
+        /// It is missing and was never mirrored.
+        Absent = "absent",
+        /// It is there again after it was deleted.
+        Restored = "restored",
+        /// Refused: a fetch that began later has written already.
+        Stale = "stale",
+        /// Nothing can be concluded; nothing was written, its notices stay open.
+        Unclear = "unclear",
+    }
+}
+
+impl Outcome {
+    /// Whether the mirror was not as the platform is.
+    pub const fn is_difference(self) -> bool {
+        matches!(self, Self::Created | Self::Changed | Self::Deleted | Self::Restored)
+    }
+
+    /// Whether the look told us what the platform has, so that older notices are answered.
+    pub const fn is_answer(self) -> bool {
+        !matches!(self, Self::Stale | Self::Unclear)
+    }
+}
+
+/// What one look at a record found.
+#[derive(Clone, Debug)]
+pub struct Look {
+    /// Its id on the platform.
+    pub external_id: ExternalId,
+    /// What was found.
+    pub finding: Finding,
+}
+
+/// What a look found.
+#[derive(Clone, Debug)]
+pub enum Finding {
+    /// It is there.
+    Found {
+        /// The whole record as it came.
+        payload: Box<RawValue>,
+        /// Of its canonical form.
+        hash: ContentHash,
+        /// The version of the rules that the hash was made by.
+        schema_version: u16,
+        /// When it last changed, in the platform's own words.
+        remote_version: Option<Timestamp>,
+        /// The difference to what [`stored()`] gave, for the history and the drift event.
+        diff: Option<Box<RawValue>>,
+    },
+    /// The platform says that there is no such record.
+    Missing,
+    /// It cannot be judged yet.
+    Unclear {
+        /// Why, for the history; no bodies, no secrets.
+        reason: String,
+    },
+}
+
+/// The looks that one fetch answered, and under what right they are written.
+#[derive(Clone, Debug)]
+pub struct WriteBatch {
+    /// Whose records they are.
+    pub connection: ConnectionId,
+    /// Their kind.
+    pub record_type: RecordType,
+    /// Why somebody looked.
+    pub trigger: Trigger,
+    /// The job that did.
+    pub job_id: JobId,
+    /// The fence of its lease.
+    pub fence: Fence,
+    /// The server's clock before the fetch began, from [`super::inbox::open_for`].
+    pub fetched_at: Timestamp,
+    /// The bulk run, when this is one of its pages.
+    pub run: Option<RunId>,
+    /// What was found; where a record occurs twice, the last one counts.
+    pub looks: Vec<Look>,
+    /// The notices that were open before the fetch began.
+    pub close_notices: Vec<i64>,
+    /// How much later than the first look a second one must begin to make a deletion of a missing
+    /// record.
+    pub confirm_after: Duration,
+    /// The W3C `traceparent` of the span that writes, or empty.
+    pub trace: String,
+}
+
+/// What became of one look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// What became of the record.
+    pub outcome: Outcome,
+    /// The mirror was wrong and nothing had told us.
+    pub drift: bool,
+}
+
+/// The bits of the column `flags`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Flags(pub i32);
+
+impl Flags {
+    /// The record is gone from its platform.
+    pub const DELETED: Self = Self(1);
+    /// It was missing at the last look; another must confirm that.
+    pub const SUSPECTED: Self = Self(2);
+    /// Reserved: a person has set its content by hand.
+    pub const FORCED: Self = Self(4);
+    /// Reserved: not to be overwritten.
+    pub const LOCKED: Self = Self(8);
+
+    /// Whether every bit of `other` is set.
+    pub const fn contains(self, other: Self) -> bool {
+        self.0 & other.0 == other.0
+    }
+}

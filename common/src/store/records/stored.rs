@@ -1,0 +1,124 @@
+//! Reading the mirror.
+
+use std::collections::HashMap;
+
+use sqlx::PgExecutor;
+
+use super::Flags;
+use crate::drift::ContentHash;
+use crate::ids::{ConnectionId, ExternalId, RecordType};
+use crate::store::StoreError;
+
+/// A record as it is mirrored.
+#[derive(Clone, Debug)]
+pub struct StoredRecord {
+    /// Hash of its canonical form; `None` for a record known only as missing.
+    pub hash: Option<ContentHash>,
+    /// The version of the rules that the hash was made by.
+    pub schema_version: i32,
+    /// The record as JSON, in Postgres' spelling (order of keys, white space).
+    pub payload: Option<String>,
+    /// Deleted, suspected.
+    pub flags: Flags,
+}
+
+/// The hash in a `bytea` column that has a check on its length.
+pub(super) fn content_hash(bytes: Option<Vec<u8>>) -> Result<Option<ContentHash>, StoreError> {
+    bytes
+        .map(|bytes| {
+            <[u8; 16]>::try_from(bytes).map(ContentHash).map_err(|bytes| {
+                let what = format!("a content hash of {} bytes", bytes.len());
+                StoreError::Database(sqlx::Error::Decode(what.into()))
+            })
+        })
+        .transpose()
+}
+
+/// What the mirror holds of these records; those that it does not know are left out.
+///
+/// Reads without locks: for differences to show, not to decide by.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+pub async fn stored(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    record_type: &RecordType,
+    external_ids: &[ExternalId],
+) -> Result<HashMap<ExternalId, StoredRecord>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select external_id as "external_id: ExternalId", content_hash, schema_version,
+                  payload::text as "payload", flags
+             from external_integrations
+            where connection_id = $1 and record_type = $2 and external_id = any($3)"#,
+        connection as ConnectionId,
+        record_type.as_str(),
+        external_ids as &[ExternalId],
+    )
+    .fetch_all(db)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let record = StoredRecord {
+                hash: content_hash(row.content_hash)?,
+                schema_version: row.schema_version,
+                payload: row.payload,
+                flags: Flags(row.flags),
+            };
+            Ok((row.external_id, record))
+        })
+        .collect()
+}
+
+/// The records of a type that were not verified for longest, longest first; no deleted ones.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+pub async fn longest_unchecked(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    record_type: &RecordType,
+    limit: u32,
+) -> Result<Vec<ExternalId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"select external_id as "external_id: ExternalId" from external_integrations
+            where connection_id = $1 and record_type = $2 and flags & 1 = 0
+            order by last_verified_at limit $3"#,
+        connection as ConnectionId,
+        record_type.as_str(),
+        i64::from(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
+/// The records of a type that were missing at their last look and wait for another, longest first:
+/// what a lost confirming job leaves behind.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+pub async fn suspected(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    record_type: &RecordType,
+    limit: u32,
+) -> Result<Vec<ExternalId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"select external_id as "external_id: ExternalId" from external_integrations
+            where connection_id = $1 and record_type = $2 and flags & 2 <> 0
+            order by missing_since limit $3"#,
+        connection as ConnectionId,
+        record_type.as_str(),
+        i64::from(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}

@@ -1,0 +1,1 @@
+//! When bulk runs start by themselves, and which ticks were taken.
