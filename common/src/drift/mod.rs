@@ -1,7 +1,13 @@
 //! Has a record changed? Canonical form, hash, difference. Pure: no I/O and no clock.
 
+mod canonical;
+mod diff;
 mod hash;
 mod shape;
+#[cfg(test)]
+mod tests;
 
-pub use hash::ContentHash;
-pub use shape::Shape;
+pub use canonical::{Canonical, CanonicalError, MAX_BYTES, MAX_DEPTH, canonical};
+pub use diff::{Change, Difference, MAX_CHANGES, difference};
+pub use hash::{ContentHash, InvalidContentHash, content_hash};
+pub use shape::{Field, Shape};
