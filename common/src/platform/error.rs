@@ -47,3 +47,18 @@ pub enum PlatformError {
         retry_after: Option<Duration>,
     },
 }
+
+impl PlatformError {
+    /// Its name in metrics and spans (`error.type`).
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Throttled { .. } => "throttled",
+            Self::NoPermit(_) => "no_permit",
+            Self::Unauthorized { .. } => "unauthorized",
+            Self::Retired { .. } => "retired",
+            Self::CursorLost => "cursor_lost",
+            Self::Unexpected { .. } => "unexpected",
+            Self::Transient { .. } => "transient",
+        }
+    }
+}

@@ -1,12 +1,90 @@
 //! The platforms: what they are asked, what they tell us, what their answers mean.
 
 mod account;
+mod answer;
 mod api;
+mod confirm;
 mod error;
+mod eventbrite;
+mod klaviyo;
 mod record;
+#[cfg(test)]
+mod tests;
 mod webhook;
 
 pub use account::{Account, Consistency};
+pub use api::{Api, ApiError, ApiSettings, Call};
 pub use error::PlatformError;
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot};
 pub use webhook::{Notice, Refused, WebhookRequest};
+
+use async_trait::async_trait;
+
+use crate::ids::ExternalId;
+use crate::quota::LaneLimits;
+
+/// Everything the fleet needs a platform to do.
+#[async_trait]
+pub trait Platform: Send + Sync {
+    /// Its name in lanes, URLs, Redis keys, metrics and the dashboard.
+    fn name(&self) -> &'static str;
+
+    /// The records it has and how each is read and compared.
+    fn records(&self) -> &'static [RecordKind];
+
+    /// Where its API lives, unless the configuration says otherwise.
+    fn base_url(&self) -> &'static str;
+
+    /// Its quotas, by this project's defaults, for one connection.
+    fn limits(&self) -> LaneLimits;
+
+    /// How far behind a write its reads may be.
+    fn consistency(&self) -> Consistency;
+
+    /// Checks that a webhook is the platform's own, and says which records it makes dirty: none
+    /// when it does not concern us, never one of them twice.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] when the signature does not match or the body is not understood.
+    fn receive(
+        &self,
+        account: &Account,
+        request: &WebhookRequest<'_>,
+    ) -> Result<Vec<Notice>, Refused>;
+
+    /// Looks at records of one kind that can share a request: as many as `RecordKind::batch`, and
+    /// equal up to the last slash of their ids. Answers for each of them, in any order.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError`] when nothing can be said about any of them.
+    async fn look(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Look>, PlatformError>;
+
+    /// Reads one page of a scan, in one request.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::CursorLost`] when the scan has to start anew from its watermark.
+    async fn scan(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        from: &ScanFrom,
+    ) -> Result<Page, PlatformError>;
+}
+
+/// Every platform the fleet knows.
+pub fn all() -> [&'static dyn Platform; 2] {
+    [&eventbrite::Eventbrite, &klaviyo::Klaviyo]
+}
+
+/// The platform with this name.
+pub fn named(name: &str) -> Option<&'static dyn Platform> {
+    all().into_iter().find(|platform| platform.name() == name)
+}

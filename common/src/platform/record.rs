@@ -1,10 +1,16 @@
 //! Records as platforms give them.
 
+use std::collections::HashSet;
+
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use crate::drift::{ContentHash, Shape};
+use crate::drift::{CanonicalError, ContentHash, Shape, canonical, content_hash};
 use crate::ids::ExternalId;
+use crate::platform::PlatformError;
+
+/// Longest cursor that is kept, in bytes.
+const MAX_CURSOR_BYTES: usize = 4096;
 
 /// One kind of record of a platform, and how it is read and compared.
 #[derive(Debug)]
@@ -19,6 +25,24 @@ pub struct RecordKind {
     pub changed_since: bool,
     /// The fields that count, and the arrays whose order does not.
     pub shape: &'static Shape,
+}
+
+impl RecordKind {
+    /// What a record of this kind looks like.
+    ///
+    /// # Errors
+    ///
+    /// When the part that counts has no canonical form; no retry can change that.
+    pub fn snapshot(
+        &self,
+        external_id: ExternalId,
+        payload: &RawValue,
+        version: Option<Timestamp>,
+    ) -> Result<Snapshot, CanonicalError> {
+        let canonical = canonical(payload.get(), self.shape)?;
+        let hash = content_hash(self.name, self.schema_version, &canonical);
+        Ok(Snapshot { external_id, payload: payload.to_owned(), hash, version })
+    }
 }
 
 /// What a record looked like when it was fetched.
@@ -51,10 +75,25 @@ pub enum Look {
     },
 }
 
+impl Look {
+    /// Which record was looked at.
+    pub fn external_id(&self) -> &ExternalId {
+        match self {
+            Self::Found(snapshot) => &snapshot.external_id,
+            Self::Missing(external_id) | Self::Unclear { external_id, .. } => external_id,
+        }
+    }
+
+    /// A record that cannot be judged, and why.
+    pub fn unclear(external_id: &ExternalId, reason: impl Into<String>) -> Self {
+        Self::Unclear { external_id: external_id.clone(), reason: reason.into() }
+    }
+}
+
 /// Where a scan goes on.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ScanFrom {
-    /// The platform's token for the next page, opaque; `None` for the first.
+    /// The adapter's token for the next page, opaque; `None` for the first.
     pub cursor: Option<String>,
     /// Only what changed at or after this instant. Fixed for the whole scan.
     pub changed_since: Option<Timestamp>,
@@ -69,4 +108,30 @@ pub struct Page {
     pub next: Option<String>,
     /// The latest `version` that the platform gave, for the watermark. May lie in the future.
     pub latest: Option<Timestamp>,
+}
+
+/// Makes a page of what an answer held, each record once, the last of those with the same id.
+pub(super) fn page(
+    records: Vec<Snapshot>,
+    next: Option<String>,
+    from: &ScanFrom,
+) -> Result<Page, PlatformError> {
+    let unexpected = |what: &str| Err(PlatformError::Unexpected { what: what.to_owned() });
+    match &next {
+        Some(cursor) if cursor.len() > MAX_CURSOR_BYTES => {
+            return unexpected("a cursor of more than 4096 bytes");
+        }
+        // Following it would read the same page for ever.
+        Some(_) if next == from.cursor => return unexpected("the cursor does not move"),
+        _ => {}
+    }
+    let latest = records.iter().filter_map(|record| record.version).max();
+    let mut seen = HashSet::new();
+    let mut records: Vec<_> = records
+        .into_iter()
+        .rev()
+        .filter(|record| seen.insert(record.external_id.clone()))
+        .collect();
+    records.reverse();
+    Ok(Page { records, next, latest })
 }

@@ -1,0 +1,86 @@
+//! Klaviyo: profiles, by the API of revision 2026-07-15.
+
+mod errors;
+mod limits;
+mod look;
+mod profile;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::ExternalId;
+use crate::platform::api::Dialect;
+use crate::platform::{
+    Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
+    ScanFrom, WebhookRequest,
+};
+use crate::quota::LaneLimits;
+
+/// The adapter. It knows nothing between two calls.
+pub(super) struct Klaviyo;
+
+/// Without the opt-out a retired revision would quietly be answered in the shapes of a later one,
+/// and every record would look changed.
+const DIALECT: Dialect = Dialect {
+    scheme: "Klaviyo-API-Key",
+    headers: &[
+        ("accept", "application/vnd.api+json"),
+        ("revision", "2026-07-15"),
+        ("x-klaviyo-revision-fall-forward-opt-out", "1"),
+    ],
+    signal: limits::signal,
+};
+
+#[async_trait]
+impl Platform for Klaviyo {
+    fn name(&self) -> &'static str {
+        "klaviyo"
+    }
+
+    fn records(&self) -> &'static [RecordKind] {
+        &[profile::KIND]
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://a.klaviyo.com"
+    }
+
+    fn limits(&self) -> LaneLimits {
+        limits::defaults()
+    }
+
+    fn consistency(&self) -> Consistency {
+        Consistency { confirm_after: Vec::new(), young: Duration::ZERO }
+    }
+
+    fn receive(
+        &self,
+        account: &Account,
+        request: &WebhookRequest<'_>,
+    ) -> Result<Vec<Notice>, Refused> {
+        webhook::receive(account, request)
+    }
+
+    async fn look(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Look>, PlatformError> {
+        look::profiles(call, kind, ids).await
+    }
+
+    async fn scan(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        from: &ScanFrom,
+    ) -> Result<Page, PlatformError> {
+        scan::profiles(call, kind, from).await
+    }
+}

@@ -1,0 +1,109 @@
+//! System webhooks: up to a thousand events, signed over the body and the time.
+
+use std::collections::BTreeSet;
+
+use hmac::{Hmac, KeyInit, Mac};
+use secrecy::ExposeSecret;
+use serde::Deserialize;
+use sha2::Sha256;
+
+use crate::ids::ExternalId;
+use crate::platform::klaviyo::profile;
+use crate::platform::{Account, Notice, Refused, WebhookRequest};
+
+/// Most events in one delivery.
+const MAX_EVENTS: usize = 1000;
+
+#[derive(Deserialize)]
+struct Delivery {
+    data: Vec<Item>,
+    meta: Meta,
+}
+
+#[derive(Deserialize)]
+struct Meta {
+    klaviyo_webhook_id: String,
+}
+
+#[derive(Deserialize)]
+struct Item {
+    payload: Payload,
+}
+
+#[derive(Deserialize)]
+struct Payload {
+    data: Event,
+}
+
+#[derive(Deserialize)]
+struct Event {
+    relationships: Option<Relationships>,
+}
+
+#[derive(Deserialize)]
+struct Relationships {
+    profile: Option<Relationship>,
+}
+
+#[derive(Deserialize)]
+struct Relationship {
+    data: Option<Reference>,
+}
+
+#[derive(Deserialize)]
+struct Reference {
+    id: String,
+}
+
+/// One notice for each profile that did something. Events without a profile do not concern us.
+pub(super) fn receive(
+    account: &Account,
+    request: &WebhookRequest<'_>,
+) -> Result<Vec<Notice>, Refused> {
+    verify(account, request)?;
+    let delivery: Delivery = serde_json::from_slice(request.body).map_err(|error| {
+        let (line, column) = (error.line(), error.column());
+        Refused::NotUnderstood(format!("not a delivery, at line {line} column {column}"))
+    })?;
+    if header(request, "klaviyo-webhook-id")? != delivery.meta.klaviyo_webhook_id.as_bytes() {
+        return Err(Refused::Forged("the webhook's id is another than in the body"));
+    }
+    if delivery.data.len() > MAX_EVENTS {
+        return Err(Refused::NotUnderstood(format!("more than {MAX_EVENTS} events")));
+    }
+    let ids: BTreeSet<_> = delivery
+        .data
+        .into_iter()
+        .filter_map(|item| Some(item.payload.data.relationships?.profile?.data?.id))
+        .filter(|id| profile::is_id(id))
+        .collect();
+    let notice =
+        |id| Notice { record_type: profile::KIND.name.into(), external_id: ExternalId::new(id) };
+    Ok(ids.into_iter().map(notice).collect())
+}
+
+/// HMAC-SHA256 in hex, over the raw body and right behind it the time as the header has it.
+fn verify(account: &Account, request: &WebhookRequest<'_>) -> Result<(), Refused> {
+    let secret = account
+        .webhook_secret
+        .as_ref()
+        .map(ExposeSecret::expose_secret)
+        .filter(|secret| !secret.is_empty())
+        .ok_or(Refused::Forged("this connection has no webhook secret to check it with"))?;
+    let signature = hex::decode(header(request, "klaviyo-signature")?)
+        .map_err(|_| Refused::Forged("not in hex"))?;
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes())
+        .map_err(|_| Refused::Forged("the webhook secret cannot be a key"))?;
+    mac.update(request.body);
+    mac.update(header(request, "klaviyo-timestamp")?);
+    mac.verify_slice(&signature).map_err(|_| Refused::Forged("not made with our secret"))
+}
+
+/// A header that must be there exactly once.
+fn header<'a>(request: &WebhookRequest<'a>, name: &'static str) -> Result<&'a [u8], Refused> {
+    let mut values = request.headers.get_all(name).iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value.as_bytes()),
+        _ => Err(Refused::Forged("a header of the signature is missing or doubled")),
+    }
+}

@@ -1,0 +1,318 @@
+//! What holds for every platform: a new one is covered as soon as it has its samples here.
+
+use hmac::{Hmac, KeyInit, Mac};
+use http::HeaderMap;
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use sha2::Sha256;
+
+use crate::drift::Shape;
+use crate::ids::Lane;
+use crate::platform::tests::{SECRET, offline, snapshot};
+use crate::platform::{Platform, Refused, WebhookRequest, all, named};
+
+/// A record as the platform gives it, and what of it counts.
+struct Record {
+    kind: &'static str,
+    payload: &'static str,
+    /// JSON Pointers to what may move although nobody edits the record.
+    volatile: &'static [&'static str],
+    /// To what a person would call a change.
+    real: &'static [&'static str],
+    /// To arrays whose order is not promised.
+    unordered: &'static [&'static str],
+}
+
+/// What a platform sends.
+struct Samples {
+    records: Vec<Record>,
+    webhook: &'static [u8],
+    /// Its signature over a body, in headers; none where it signs nothing.
+    sign: Option<fn(&[u8]) -> HeaderMap>,
+}
+
+fn samples(platform: &str) -> Samples {
+    match platform {
+        "klaviyo" => Samples {
+            records: vec![Record {
+                kind: "profile",
+                payload: include_str!("../klaviyo/samples/profile.json"),
+                volatile: &[
+                    "/attributes/updated",
+                    "/attributes/last_event_date",
+                    "/attributes/location/ip",
+                    "/attributes/predictive_analytics",
+                    "/relationships/lists/links/self",
+                    "/links/self",
+                ],
+                real: &[
+                    "/attributes/email",
+                    "/attributes/location/city",
+                    "/attributes/properties/vip",
+                    "/attributes/properties/favourite_colours/0",
+                ],
+                unordered: &[],
+            }],
+            webhook: include_bytes!("../klaviyo/samples/webhook-subscribed.json"),
+            sign: Some(sign_as_klaviyo),
+        },
+        "eventbrite" => Samples {
+            records: vec![
+                Record {
+                    kind: "event",
+                    payload: include_str!("../eventbrite/samples/event.json"),
+                    volatile: &["/changed", "/resource_uri", "/ticket_availability"],
+                    real: &["/status", "/name/text", "/start/utc", "/capacity"],
+                    unordered: &[],
+                },
+                Record {
+                    kind: "attendee",
+                    payload: include_str!("../eventbrite/samples/attendee.json"),
+                    volatile: &["/changed", "/resource_uri", "/costs/gross/display"],
+                    real: &[
+                        "/status",
+                        "/checked_in",
+                        "/profile/email",
+                        "/costs/gross/value",
+                        "/answers/0/answer",
+                        "/barcodes/0/status",
+                    ],
+                    unordered: &["/answers", "/barcodes", "/questions"],
+                },
+                Record {
+                    kind: "order",
+                    payload: include_str!("../eventbrite/samples/order.json"),
+                    volatile: &["/changed", "/resource_uri", "/time_remaining"],
+                    real: &["/status", "/email", "/costs/gross/currency"],
+                    unordered: &[],
+                },
+            ],
+            webhook: include_bytes!("../eventbrite/samples/webhook-attendee-updated.json"),
+            sign: None,
+        },
+        other => panic!("no samples of {other}"),
+    }
+}
+
+/// As the documents describe it: hex HMAC-SHA256 over the body and the time header.
+pub(crate) fn sign_as_klaviyo(body: &[u8]) -> HeaderMap {
+    let time = "Thu, 04 Jan 2024 18:05:25 GMT";
+    let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(&[body, time.as_bytes()].concat());
+    let signature = hex::encode(mac.finalize().into_bytes());
+    HeaderMap::from_iter([
+        ("klaviyo-signature".parse().unwrap(), signature.parse().unwrap()),
+        ("klaviyo-timestamp".parse().unwrap(), time.parse().unwrap()),
+        ("klaviyo-webhook-id".parse().unwrap(), "01JWEBHOOKEXAMPLE".parse().unwrap()),
+    ])
+}
+
+/// Every record of every platform, with the object itself as payload.
+fn each_record(check: impl Fn(&dyn Platform, &Record, &Value)) {
+    for platform in all() {
+        let samples = samples(platform.name());
+        assert_eq!(
+            samples.records.iter().map(|record| record.kind).collect::<Vec<_>>(),
+            platform.records().iter().map(|kind| kind.name).collect::<Vec<_>>(),
+            "samples of {}",
+            platform.name()
+        );
+        for record in &samples.records {
+            let mut payload: Value = serde_json::from_str(record.payload).unwrap();
+            if let Some(data) = payload.get("data") {
+                payload = data.clone();
+            }
+            check(platform, record, &payload);
+        }
+    }
+}
+
+fn hash(platform: &dyn Platform, record: &Record, payload: &Value) -> String {
+    let kind = platform.records().iter().find(|kind| kind.name == record.kind).unwrap();
+    snapshot(kind, &payload.to_string()).hash.to_string()
+}
+
+/// Puts a value where a pointer leads, also where nothing was yet.
+fn put(payload: &mut Value, pointer: &str, value: Value) {
+    if let Some(place) = payload.pointer_mut(pointer) {
+        *place = value;
+        return;
+    }
+    let (parent, name) = pointer.rsplit_once('/').unwrap();
+    payload.pointer_mut(parent).unwrap()[name] = value;
+}
+
+#[test]
+fn names_addresses_and_limits_make_sense() {
+    for platform in all() {
+        assert_eq!(named(platform.name()).unwrap().name(), platform.name());
+        assert!(format!("{}/main", platform.name()).parse::<Lane>().is_ok());
+        assert!(platform.base_url().starts_with("https://") && !platform.base_url().ends_with('/'));
+        let limits = platform.limits();
+        assert!(!limits.quotas.is_empty());
+        for quota in &limits.quotas {
+            assert_eq!(quota.check(), Ok(()));
+        }
+        for record in platform.records() {
+            let check = &limits.kinds[record.name];
+            let scan = &limits.kinds[&format!("scan@{}", record.name)];
+            assert_eq!(check.batch, record.batch, "{}", record.name);
+            assert_eq!(scan.batch, 1, "a scan reads one page a request");
+            for kind in [check, scan] {
+                assert!(kind.cost > 0 && !kind.quotas.is_empty());
+                assert!(kind.quotas.iter().all(|&quota| quota < limits.quotas.len()));
+            }
+        }
+    }
+    assert!(named("myspace").is_none());
+}
+
+/// A set that is sorted by a field which does not count would have no one form.
+#[test]
+fn every_set_is_sorted_by_a_field_that_counts() {
+    fn walk(shape: &Shape) {
+        match shape {
+            Shape::Object(fields) => fields.iter().for_each(|field| walk(&field.shape)),
+            Shape::List(of) => walk(of),
+            Shape::Set { of, by } => {
+                if let (Shape::Object(fields), Some(by)) = (of, by) {
+                    assert!(fields.iter().any(|field| field.name == *by), "{by}");
+                }
+                walk(of);
+            }
+            Shape::Whole | Shape::Verbatim | Shape::Instant => {}
+        }
+    }
+    for platform in all() {
+        platform.records().iter().for_each(|record| walk(record.shape));
+    }
+}
+
+#[test]
+fn what_moves_by_itself_does_not_change_the_hash_and_an_edit_does() {
+    each_record(|platform, record, payload| {
+        let before = hash(platform, record, payload);
+        for pointer in record.volatile {
+            let mut moved = payload.clone();
+            put(&mut moved, pointer, json!("2026-12-01T00:00:00Z"));
+            assert_eq!(hash(platform, record, &moved), before, "{} {pointer}", record.kind);
+        }
+        for pointer in record.real {
+            let mut edited = payload.clone();
+            assert!(edited.pointer(pointer).is_some(), "{} {pointer}", record.kind);
+            put(&mut edited, pointer, json!("edited"));
+            assert_ne!(hash(platform, record, &edited), before, "{} {pointer}", record.kind);
+        }
+    });
+}
+
+#[test]
+fn null_is_as_good_as_absent_in_what_the_platform_names() {
+    each_record(|platform, record, payload| {
+        let mut shorter = payload.clone();
+        let members = shorter.as_object_mut().unwrap();
+        members.retain(|_, value| !value.is_null());
+        if let Some(attributes) = members.get_mut("attributes").and_then(Value::as_object_mut) {
+            attributes.retain(|_, value| !value.is_null());
+        }
+        assert_eq!(hash(platform, record, &shorter), hash(platform, record, payload));
+    });
+}
+
+#[test]
+fn arrays_without_a_promised_order_are_compared_as_sets() {
+    each_record(|platform, record, payload| {
+        for pointer in record.unordered {
+            let key = if pointer.ends_with("barcodes") { "barcode" } else { "question_id" };
+            let mut one = payload.clone();
+            let elements = json!([{ key: "1", "status": "a" }, { key: "2", "status": "b" }]);
+            put(&mut one, pointer, elements);
+            let mut other = one.clone();
+            other.pointer_mut(pointer).unwrap().as_array_mut().unwrap().reverse();
+            assert_eq!(hash(platform, record, &one), hash(platform, record, &other), "{pointer}");
+            assert_ne!(hash(platform, record, &one), hash(platform, record, payload), "{pointer}");
+        }
+    });
+}
+
+/// What a hash is made of may only change together with the schema version.
+#[test]
+fn hashes_of_the_samples_are_the_same_in_every_release() {
+    let hashes = std::cell::RefCell::new(Vec::new());
+    each_record(|platform, record, payload| {
+        let hash = hash(platform, record, payload);
+        hashes.borrow_mut().push(format!("{} {} {hash}", platform.name(), record.kind));
+    });
+    insta::assert_snapshot!(hashes.into_inner().join("\n"), @r"
+    eventbrite event d947161adcf1ac7e404622ca429b767b
+    eventbrite attendee 1ff39a966f35ca54858111b8d00b4494
+    eventbrite order 3c2bad718c9641cfc348f54030fbbf65
+    klaviyo profile 307a42051417680e755635a06aab44f0
+    ");
+}
+
+#[test]
+fn a_delivery_that_is_read_twice_gives_the_same_notices_each_once() {
+    for platform in all() {
+        let Samples { webhook, sign, .. } = samples(platform.name());
+        let headers = sign.map_or_else(HeaderMap::new, |sign| sign(webhook));
+        let request = WebhookRequest { headers: &headers, body: webhook };
+        let account = offline(platform);
+        let first = platform.receive(&account, &request).unwrap();
+        assert_eq!(platform.receive(&account, &request).unwrap(), first);
+        assert_eq!(first.len(), 1);
+        assert!(platform.records().iter().any(|kind| kind.name == first[0].record_type.as_str()));
+    }
+}
+
+#[test]
+fn a_signed_delivery_with_one_bit_changed_is_refused() {
+    for platform in all() {
+        let Samples { webhook, sign: Some(sign), .. } = samples(platform.name()) else { continue };
+        let headers = sign(webhook);
+        let account = offline(platform);
+        for n in 0..webhook.len() {
+            let mut body = webhook.to_vec();
+            body[n] ^= 1;
+            let request = WebhookRequest { headers: &headers, body: &body };
+            let refused = platform.receive(&account, &request);
+            assert!(matches!(refused, Err(Refused::Forged(_))), "byte {n}");
+        }
+        for name in headers.keys() {
+            let (mut without, mut doubled, mut other) =
+                (headers.clone(), headers.clone(), headers.clone());
+            without.remove(name);
+            doubled.append(name, headers[name].clone());
+            other.insert(name, "aaaa".parse().unwrap());
+            for headers in [&without, &doubled, &other] {
+                let request = WebhookRequest { headers, body: webhook };
+                let refused = platform.receive(&account, &request);
+                assert!(matches!(refused, Err(Refused::Forged(_))), "{name}: {headers:?}");
+            }
+        }
+        let mut nobody = offline(platform);
+        for secret in [None, Some("".into())] {
+            nobody.webhook_secret = secret;
+            let request = WebhookRequest { headers: &headers, body: webhook };
+            assert!(matches!(platform.receive(&nobody, &request), Err(Refused::Forged(_))));
+        }
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_a_receiver_panic(noise: Vec<u8>, at: prop::sample::Index, byte: u8) {
+        for platform in all() {
+            let Samples { webhook, sign, .. } = samples(platform.name());
+            let mut damaged = webhook.to_vec();
+            damaged[at.index(webhook.len())] = byte;
+            for body in [&noise, &damaged] {
+                let headers = sign.map_or_else(HeaderMap::new, |sign| sign(body));
+                let request = WebhookRequest { headers: &headers, body };
+                if let Ok(notices) = platform.receive(&offline(platform), &request) {
+                    prop_assert!(notices.len() <= 1);
+                }
+            }
+        }
+    }
+}
