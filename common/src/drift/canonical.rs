@@ -6,13 +6,12 @@
 //! in the twentieth digit are two ids. `-0` is `0`; `1.0` and `1e0` are `1`. Of members with the
 //! same name the last one counts.
 
-use std::cmp::Ordering;
 use std::fmt;
 
 use jiff::Timestamp;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
+use crate::drift::raw::{elements, members};
 use crate::drift::{Field, Shape};
 
 /// Deepest nesting of arrays and objects in the part that counts.
@@ -161,21 +160,21 @@ fn write_array(
         Shape::Verbatim => &Shape::Verbatim,
         Shape::Whole | Shape::Instant | Shape::Object(_) => &Shape::Whole,
     };
-    let mut elements = Vec::new();
-    for value in elements_of(raw)? {
+    let mut written = Vec::new();
+    for value in elements(raw)? {
         let mut element = String::new();
         write(&mut element, value, element_shape, depth + 1)?;
         let key = match shape {
             Shape::Set { by: Some(by), .. } => sort_key(&element, by)?,
             _ => String::new(),
         };
-        elements.push((key, element));
+        written.push((key, element));
     }
     if let Shape::Set { .. } = shape {
-        elements.sort();
+        written.sort();
     }
     out.push('[');
-    for (n, (_, element)) in elements.iter().enumerate() {
+    for (n, (_, element)) in written.iter().enumerate() {
         if n > 0 {
             out.push(',');
         }
@@ -239,79 +238,5 @@ fn write_number(out: &mut String, raw: &str) -> Result<(), CanonicalError> {
             Ok(())
         }
         _ => Err(CanonicalError::NumberTooLarge),
-    }
-}
-
-/// The members of an object in canonical order, the last one of each name.
-pub(super) fn members(raw: &str) -> Result<Vec<(String, &RawValue)>, CanonicalError> {
-    let Members(mut members) = serde_json::from_str(raw)?;
-    // Stable, so that members of the same name stay in the order in which they came.
-    members.sort_by(|(a, _), (b, _)| utf16_order(a, b));
-    members.reverse();
-    members.dedup_by(|(a, _), (b, _)| a == b);
-    members.reverse();
-    Ok(members)
-}
-
-/// UTF-16 puts U+10000 and above, which it writes with surrogates, before U+E000.
-fn utf16_order(a: &str, b: &str) -> Ordering {
-    a.encode_utf16().cmp(b.encode_utf16())
-}
-
-/// The elements of an array.
-pub(super) fn elements_of(raw: &str) -> Result<Vec<&RawValue>, CanonicalError> {
-    let Elements(elements) = serde_json::from_str(raw)?;
-    Ok(elements)
-}
-
-struct Members<'a>(Vec<(String, &'a RawValue)>);
-
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Members<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an object")
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-                let mut members = Vec::new();
-                while let Some(member) = map.next_entry()? {
-                    members.push(member);
-                }
-                Ok(Members(members))
-            }
-        }
-
-        deserializer.deserialize_map(Collect)
-    }
-}
-
-struct Elements<'a>(Vec<&'a RawValue>);
-
-impl<'de> Deserialize<'de> for Elements<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Collect;
-
-        impl<'de> Visitor<'de> for Collect {
-            type Value = Elements<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("an array")
-            }
-
-            fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Self::Value, A::Error> {
-                let mut elements = Vec::new();
-                while let Some(element) = seq.next_element()? {
-                    elements.push(element);
-                }
-                Ok(Elements(elements))
-            }
-        }
-
-        deserializer.deserialize_seq(Collect)
     }
 }

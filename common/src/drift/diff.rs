@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
-use crate::drift::canonical::{elements_of, members};
+use crate::drift::raw::{elements, members};
 use crate::drift::{Canonical, CanonicalError};
 
 /// Most changes that are told one by one.
@@ -78,7 +78,7 @@ fn compare(
     }
     let pairs = match (old_raw.as_bytes().first(), new_raw.as_bytes().first()) {
         (Some(b'{'), Some(b'{')) => by_name(members(old_raw)?, members(new_raw)?),
-        (Some(b'['), Some(b'[')) => by_place(&elements_of(old_raw)?, &elements_of(new_raw)?),
+        (Some(b'['), Some(b'[')) => by_place(&elements(old_raw)?, &elements(new_raw)?),
         _ => {
             difference.add(path, Some(old), Some(new));
             return Ok(());

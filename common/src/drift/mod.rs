@@ -3,6 +3,7 @@
 mod canonical;
 mod diff;
 mod hash;
+mod raw;
 mod shape;
 #[cfg(test)]
 mod tests;

@@ -1,28 +1,18 @@
-//! The only way out: one HTTP client for the process, and a permit for every request.
+//! The only way out: one HTTP client for the process.
 
 use std::error::Error;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use http::{Method, StatusCode};
-use opentelemetry::global;
-use opentelemetry::propagation::Injector;
+use http::StatusCode;
+use http::header::HeaderMap;
 use reqwest::{Client, Request, Response, redirect, retry};
 use rustls::crypto::{CryptoProvider, ring};
-use secrecy::ExposeSecret;
-use tokio::time::Instant;
-use tracing::field::Empty;
-use tracing::{Instrument, Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
-use url::Url;
+use tracing::Span;
 
+use crate::platform::PlatformError;
 use crate::platform::answer::Answer;
-use crate::platform::{Account, PlatformError};
-use crate::quota::{Permit, Permits, QuotaError, RateSignal};
-
-/// How often a permit is taken anew because it was too late to use.
-const MAX_LATE_PERMITS: u32 = 3;
+use crate::quota::RateSignal;
 
 /// How long a request may take and how large its answer may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -96,7 +86,7 @@ impl Api {
     }
 
     /// Sends a request; says what became of it and what the platform told about its limits.
-    async fn exchange(
+    pub(super) async fn exchange(
         &self,
         request: Request,
         dialect: &Dialect,
@@ -138,167 +128,6 @@ pub(super) struct Dialect {
     pub headers: &'static [(&'static str, &'static str)],
     /// What an answer says about limits. A refusal because of them must have `refused_for`.
     pub signal: fn(StatusCode, &HeaderMap) -> RateSignal,
-}
-
-/// One job's right to speak to one account.
-pub struct Call<'a> {
-    api: &'a Api,
-    account: &'a Account,
-    permits: &'a dyn Permits,
-    kind: &'a str,
-}
-
-impl<'a> Call<'a> {
-    /// - `permits`: where each request gets its permit from, for jobs of `kind`
-    ///   ([`crate::job::JobId::kind`]).
-    pub fn new(
-        api: &'a Api,
-        account: &'a Account,
-        permits: &'a dyn Permits,
-        kind: &'a str,
-    ) -> Self {
-        Self { api, account, permits, kind }
-    }
-
-    /// The account that is spoken to.
-    pub fn account(&self) -> &'a Account {
-        self.account
-    }
-
-    /// Takes a permit, sends one GET request, and settles the permit with what the answer said.
-    /// Gives the answer whatever its status, except when the platform refused because of its
-    /// limits.
-    ///
-    /// - `template`: the path below the account's base URL, `/events/{id}/`.
-    /// - `path`: what takes the place of each `{…}`, in order; escaped here.
-    /// - `query`: escaped here.
-    ///
-    /// Dropping the future leaves the permit unsettled: it then holds its slot until its
-    /// deadline, as if no answer had come, which is what the platform may have seen.
-    pub(super) async fn get(
-        &self,
-        dialect: &Dialect,
-        template: &'static str,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Answer, PlatformError> {
-        let url = self.url(template, path, query)?;
-        let span = info_span!(
-            "platform request",
-            otel.name = format!("GET {template}"),
-            otel.kind = "client",
-            http.request.method = "GET",
-            http.response.status_code = Empty,
-            url.template = template,
-            server.address = url.host_str(),
-            server.port = url.port_or_known_default(),
-            error.type = Empty,
-            syncline.lane = %self.account.lane,
-            syncline.permit_wait_ms = Empty,
-        );
-        let answer = self.send(dialect, url, &span).instrument(span.clone()).await;
-        if let Err(error) = &answer {
-            span.record("error.type", error.name());
-        }
-        answer
-    }
-
-    async fn send(
-        &self,
-        dialect: &Dialect,
-        url: Url,
-        span: &Span,
-    ) -> Result<Answer, PlatformError> {
-        let mut request = Request::new(Method::GET, url);
-        *request.headers_mut() = self.headers(dialect)?;
-        inject_trace(span, request.headers_mut());
-
-        let permit = self.permit(span).await.map_err(PlatformError::NoPermit)?;
-        let (answer, signal) = self.api.exchange(request, dialect).await;
-        let refused_for = signal.refused_for;
-        self.permits.settle(permit, signal).await;
-        match refused_for {
-            Some(retry_after) => Err(PlatformError::Throttled { retry_after }),
-            None => answer,
-        }
-    }
-
-    /// A permit that can still be used. One that came too late is dropped and not settled: it
-    /// holds its slot until its deadline, which is the safe side.
-    async fn permit(&self, span: &Span) -> Result<Permit, QuotaError> {
-        let asked_at = Instant::now();
-        for _ in 0..MAX_LATE_PERMITS {
-            let permit = self.permits.take(self.kind).await?;
-            let now = Instant::now();
-            if now < permit.use_by {
-                span.record("syncline.permit_wait_ms", (now - asked_at).as_millis());
-                return Ok(permit);
-            }
-        }
-        Err(QuotaError::After(Duration::from_secs(1)))
-    }
-
-    fn headers(&self, dialect: &Dialect) -> Result<HeaderMap, PlatformError> {
-        let token = self.account.token.expose_secret();
-        let mut authorization = HeaderValue::from_str(&format!("{} {token}", dialect.scheme))
-            .map_err(|_| PlatformError::Unauthorized {
-                reason: "the token is no header value".to_owned(),
-            })?;
-        authorization.set_sensitive(true);
-        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, authorization)]);
-        for &(name, value) in dialect.headers {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        Ok(headers)
-    }
-
-    fn url(
-        &self,
-        template: &str,
-        path: &[&str],
-        query: &[(&str, &str)],
-    ) -> Result<Url, PlatformError> {
-        let unusable = |what: &str| PlatformError::Unexpected { what: what.to_owned() };
-        let mut url = self.account.base_url.clone();
-        let mut values = path.iter();
-        {
-            let mut segments =
-                url.path_segments_mut().map_err(|()| unusable("the base URL takes no path"))?;
-            segments.pop_if_empty();
-            for segment in template.trim_start_matches('/').split('/') {
-                if !segment.starts_with('{') {
-                    segments.push(segment);
-                    continue;
-                }
-                match values.next() {
-                    // These would vanish from the path and leave the URL of something else.
-                    None | Some(&("" | "." | "..")) => return Err(unusable("no id for the path")),
-                    Some(value) => segments.push(value),
-                };
-            }
-        }
-        if !query.is_empty() {
-            url.query_pairs_mut().extend_pairs(query);
-        }
-        Ok(url)
-    }
-}
-
-/// Carries the trace on, as the configured propagator writes it (`traceparent`).
-fn inject_trace(span: &Span, headers: &mut HeaderMap) {
-    struct Headers<'a>(&'a mut HeaderMap);
-
-    impl Injector for Headers<'_> {
-        fn set(&mut self, key: &str, value: String) {
-            if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), value.parse()) {
-                self.0.insert(name, value);
-            }
-        }
-    }
-
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&span.context(), &mut Headers(headers));
-    });
 }
 
 /// What a failed exchange means: it may go better next time. Tells the innermost cause, which has

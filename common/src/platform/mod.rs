@@ -3,6 +3,7 @@
 mod account;
 mod answer;
 mod api;
+mod call;
 mod confirm;
 mod error;
 mod eventbrite;
@@ -13,7 +14,8 @@ mod tests;
 mod webhook;
 
 pub use account::{Account, Consistency};
-pub use api::{Api, ApiError, ApiSettings, Call};
+pub use api::{Api, ApiError, ApiSettings};
+pub use call::Call;
 pub use error::PlatformError;
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot};
 pub use webhook::{Notice, Refused, WebhookRequest};
