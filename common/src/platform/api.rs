@@ -8,11 +8,14 @@ use http::StatusCode;
 use http::header::HeaderMap;
 use reqwest::{Client, Request, Response, redirect, retry};
 use rustls::crypto::{CryptoProvider, ring};
+use tokio::time::Instant;
 use tracing::Span;
 
+use crate::ids::Lane;
 use crate::platform::PlatformError;
 use crate::platform::answer::Answer;
 use crate::quota::RateSignal;
+use crate::telemetry::Metrics;
 
 /// How long a request may take and how large its answer may be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,11 +52,13 @@ pub struct ApiError(#[source] reqwest::Error);
 pub struct Api {
     client: Client,
     settings: ApiSettings,
+    metrics: Metrics,
 }
 
 impl Api {
     /// A client that follows no redirect and repeats no request by itself: each request on the
-    /// wire is one that a permit was taken for.
+    /// wire is one that a permit was taken for. To be made after [`crate::telemetry::start`], or
+    /// its requests are not counted.
     ///
     /// # Errors
     ///
@@ -77,7 +82,7 @@ impl Api {
             .pool_max_idle_per_host(32)
             .build()
             .map_err(ApiError)?;
-        Ok(Self { client, settings })
+        Ok(Self { client, settings, metrics: Metrics::default() })
     }
 
     /// The longest that a request can be on its way.
@@ -90,11 +95,29 @@ impl Api {
         &self,
         request: Request,
         dialect: &Dialect,
+        lane: &Lane,
     ) -> (Result<Answer, PlatformError>, RateSignal) {
-        #[expect(
-            clippy::disallowed_methods,
-            reason = "the permit has been taken, the span is open"
-        )]
+        let sent_at = Instant::now();
+        let (answer, signal) = self.send(request, dialect).await;
+        let outcome = match &answer {
+            Err(error) => error.name(),
+            Ok(answer) if answer.status.is_client_error() => "status-4xx",
+            Ok(answer) if answer.status.is_server_error() => "status-5xx",
+            Ok(_) => "ok",
+        };
+        self.metrics.fetched(lane.platform(), outcome, sent_at.elapsed());
+        if signal.refused_for.is_some() {
+            self.metrics.over_quota(lane.platform(), lane.as_str());
+        }
+        (answer, signal)
+    }
+
+    async fn send(
+        &self,
+        request: Request,
+        dialect: &Dialect,
+    ) -> (Result<Answer, PlatformError>, RateSignal) {
+        #[expect(clippy::disallowed_methods, reason = "the permit is taken, the span is open")]
         let response = match self.client.execute(request).await {
             Ok(response) => response,
             Err(error) => return (Err(transport(&error)), RateSignal::default()),

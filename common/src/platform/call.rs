@@ -4,20 +4,18 @@ use std::time::Duration;
 
 use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
-use opentelemetry::global;
-use opentelemetry::propagation::Injector;
 use reqwest::Request;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
-use tracing_opentelemetry::OpenTelemetrySpanExt;
 use url::Url;
 
 use crate::platform::answer::Answer;
 use crate::platform::api::Dialect;
 use crate::platform::{Account, Api, PlatformError};
 use crate::quota::{Permit, Permits, QuotaError};
+use crate::telemetry::current_traceparent;
 
 /// How often a permit is taken anew because it was too late to use.
 const MAX_LATE_PERMITS: u32 = 3;
@@ -93,10 +91,15 @@ impl<'a> Call<'a> {
     ) -> Result<Answer, PlatformError> {
         let mut request = Request::new(Method::GET, url);
         *request.headers_mut() = self.headers(dialect)?;
-        inject_trace(span, request.headers_mut());
+        // The request's own span is entered here; it is empty when nothing is traced.
+        if let Ok(traceparent) = current_traceparent().parse::<HeaderValue>()
+            && !traceparent.is_empty()
+        {
+            request.headers_mut().insert("traceparent", traceparent);
+        }
 
         let permit = self.permit(span).await.map_err(PlatformError::NoPermit)?;
-        let (answer, signal) = self.api.exchange(request, dialect).await;
+        let (answer, signal) = self.api.exchange(request, dialect, &self.account.lane).await;
         let refused_for = signal.refused_for;
         self.permits.settle(permit, signal).await;
         match refused_for {
@@ -164,21 +167,4 @@ impl<'a> Call<'a> {
         }
         Ok(url)
     }
-}
-
-/// Carries the trace on, as the configured propagator writes it (`traceparent`).
-fn inject_trace(span: &Span, headers: &mut HeaderMap) {
-    struct Headers<'a>(&'a mut HeaderMap);
-
-    impl Injector for Headers<'_> {
-        fn set(&mut self, key: &str, value: String) {
-            if let (Ok(name), Ok(value)) = (key.parse::<HeaderName>(), value.parse()) {
-                self.0.insert(name, value);
-            }
-        }
-    }
-
-    global::get_text_map_propagator(|propagator| {
-        propagator.inject_context(&span.context(), &mut Headers(headers));
-    });
 }

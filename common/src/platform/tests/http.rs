@@ -7,9 +7,7 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use futures_util::stream;
 use http::header::LOCATION;
-use opentelemetry::global;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::SdkTracerProvider;
 use tracing_subscriber::layer::SubscriberExt;
 use url::Url;
@@ -152,7 +150,6 @@ async fn what_is_no_json_is_a_passing_failure_and_json_of_another_form_is_not() 
 
 #[tokio::test]
 async fn the_trace_goes_on_in_the_request() {
-    global::set_text_map_propagator(TraceContextPropagator::new());
     let tracer = SdkTracerProvider::builder().build().tracer("test");
     let layer = tracing_opentelemetry::layer().with_tracer(tracer);
     let _subscriber = tracing::subscriber::set_default(tracing_subscriber::registry().with(layer));
