@@ -21,10 +21,11 @@ pub use error::StoreError;
 use std::time::Duration;
 
 use backon::{ExponentialBuilder, Retryable};
+use jiff::Timestamp;
 use secrecy::{ExposeSecret, SecretString};
-use sqlx::PgPool;
 use sqlx::migrate::Migrator;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{PgExecutor, PgPool};
 use text_enum::text_enum;
 
 use crate::job::Priority;
@@ -94,6 +95,19 @@ fn may_pass(error: &sqlx::Error) -> bool {
         }
         _ => false,
     }
+}
+
+/// The server's clock: the only one that counts.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err)]
+pub async fn now(db: impl PgExecutor<'_>) -> Result<Timestamp, StoreError> {
+    let now = sqlx::query_scalar!(r#"select clock_timestamp() as "now!: jiff_sqlx::Timestamp""#)
+        .fetch_one(db)
+        .await?;
+    Ok(now.to_jiff())
 }
 
 /// The priority with this number, as a `smallint` column holds it.

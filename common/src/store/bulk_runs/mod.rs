@@ -1,0 +1,240 @@
+//! Bulk syncs and where they stand.
+
+mod read;
+mod unseen;
+
+pub use read::{all_running, latest, running, watermark};
+pub use unseen::{Unseen, count_unseen, unseen};
+
+use std::fmt;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use sqlx::{PgExecutor, PgTransaction};
+
+use super::{StoreError, text_enum};
+use crate::ids::{ConnectionId, Lane, RecordType};
+
+/// The row number of a bulk run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, sqlx::Type)]
+#[sqlx(transparent)]
+pub struct RunId(pub i64);
+
+impl fmt::Display for RunId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+text_enum! {
+    /// What a run reads.
+    Mode {
+        /// Every record; what it does not see may be gone.
+        Full = "full",
+        /// What changed since an instant.
+        Changes = "changes",
+    }
+}
+
+text_enum! {
+    /// How a run goes.
+    State {
+        /// A page is due.
+        Running = "running",
+        /// Every page was written.
+        Done = "done",
+        /// Waits for a person.
+        Halted = "halted",
+        /// Given up.
+        Failed = "failed",
+    }
+}
+
+/// A run that is about to start.
+#[derive(Clone, Debug)]
+pub struct NewRun {
+    /// Whose records.
+    pub connection: ConnectionId,
+    /// Their kind.
+    pub record_type: RecordType,
+    /// From when on changes are read; `None` reads every record.
+    pub changed_since: Option<Timestamp>,
+}
+
+/// A bulk run as Postgres has it.
+#[derive(Clone, Debug)]
+pub struct BulkRun {
+    /// Its number.
+    pub id: RunId,
+    /// Whose records.
+    pub connection: ConnectionId,
+    /// The same, by name.
+    pub lane: Lane,
+    /// Their kind.
+    pub record_type: RecordType,
+    /// What it reads.
+    pub mode: Mode,
+    /// How it goes.
+    pub state: State,
+    /// Fixed for the whole run.
+    pub changed_since: Option<Timestamp>,
+    /// The platform's token for the page that is due; `None` for the first.
+    pub cursor: Option<String>,
+    /// Pages written so far.
+    pub pages: i32,
+    /// Records on them.
+    pub records_seen: i64,
+    /// How many of those were not as mirrored.
+    pub records_changed: i64,
+    /// From where the next run of changes starts; set when it is done.
+    pub watermark: Option<Timestamp>,
+    /// Before its first fetch.
+    pub started_at: Timestamp,
+    /// When the cursor last moved.
+    pub moved_at: Timestamp,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Why it was halted or failed.
+    pub reason: Option<String>,
+}
+
+/// What a page adds to its run.
+#[derive(Clone, Debug, Default)]
+pub struct PageProgress {
+    /// The token of the next page; `None` when this was the last. Then [`finish`] follows.
+    pub next_cursor: Option<String>,
+    /// Records on the page.
+    pub seen: u32,
+    /// How many of those were not as mirrored.
+    pub changed: u32,
+    /// The latest time of change on the page, by the platform's clock.
+    pub latest_version: Option<Timestamp>,
+}
+
+/// Starts a run; `None` when one of that record type is running already.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(connection.id = %new.connection, record.type = %new.record_type))]
+pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId>, StoreError> {
+    let mode = if new.changed_since.is_some() { Mode::Changes } else { Mode::Full };
+    let id = sqlx::query_scalar!(
+        r#"insert into bulk_runs (connection_id, record_type, mode, changed_since)
+           values ($1, $2, $3, $4)
+               on conflict (connection_id, record_type) where state = 'running' do nothing
+           returning id as "id: RunId""#,
+        new.connection as ConnectionId,
+        new.record_type.as_str(),
+        mode.as_str(),
+        new.changed_since.map(jiff_sqlx::Timestamp::from) as Option<jiff_sqlx::Timestamp>,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(id)
+}
+
+/// Moves a run to its next page, in the transaction that writes the page.
+///
+/// `read` is the run as it was before the page was fetched: when it has moved since, the page was
+/// written by somebody else, and this transaction must write nothing.
+///
+/// # Errors
+///
+/// [`StoreError::RunMovedOn`], or when the database fails. Roll the transaction back then.
+#[tracing::instrument(skip_all, err, fields(run.id = %read.id))]
+pub async fn advance(
+    tx: &mut PgTransaction<'_>,
+    read: &BulkRun,
+    page: &PageProgress,
+) -> Result<(), StoreError> {
+    let done = sqlx::query!(
+        "update bulk_runs
+            set cursor = $4, pages = pages + 1, moved_at = clock_timestamp(),
+                records_seen = records_seen + $5, records_changed = records_changed + $6,
+                latest_version = greatest(latest_version, $7)
+          where id = $1 and state = 'running' and pages = $2 and cursor is not distinct from $3",
+        read.id as RunId,
+        read.pages,
+        read.cursor,
+        page.next_cursor,
+        i64::from(page.seen),
+        i64::from(page.changed),
+        page.latest_version.map(jiff_sqlx::Timestamp::from) as Option<jiff_sqlx::Timestamp>,
+    )
+    .execute(&mut **tx)
+    .await?;
+    moved(read.id, done.rows_affected())
+}
+
+/// Ends a run whose last page was written, best in the same transaction; returns its watermark.
+///
+/// The watermark is the latest time of change that the platform gave, but no later than `overlap`
+/// before the run started (its clock may be ahead, its reads behind) and no earlier than the
+/// watermark that the run itself started from.
+///
+/// # Errors
+///
+/// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
+#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+pub async fn finish(
+    db: impl PgExecutor<'_>,
+    run: RunId,
+    overlap: Duration,
+) -> Result<Timestamp, StoreError> {
+    let watermark = sqlx::query_scalar!(
+        r#"update bulk_runs
+              set state = 'done', finished_at = clock_timestamp(),
+                  watermark = greatest(changed_since,
+                      least(latest_version, started_at - make_interval(secs => $2)))
+            where id = $1 and state = 'running'
+           returning watermark as "watermark!: jiff_sqlx::Timestamp""#,
+        run as RunId,
+        overlap.as_secs_f64(),
+    )
+    .fetch_optional(db)
+    .await?;
+    watermark.map(jiff_sqlx::Timestamp::to_jiff).ok_or(StoreError::RunMovedOn(run))
+}
+
+/// Stops a run until a person acts.
+///
+/// # Errors
+///
+/// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
+#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+pub async fn halt(db: impl PgExecutor<'_>, run: RunId, reason: &str) -> Result<(), StoreError> {
+    end(db, run, State::Halted, reason).await
+}
+
+/// Gives a run up: its pages stay written, the next run starts from the old watermark.
+///
+/// # Errors
+///
+/// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
+#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+pub async fn fail(db: impl PgExecutor<'_>, run: RunId, reason: &str) -> Result<(), StoreError> {
+    end(db, run, State::Failed, reason).await
+}
+
+async fn end(
+    db: impl PgExecutor<'_>,
+    run: RunId,
+    state: State,
+    reason: &str,
+) -> Result<(), StoreError> {
+    let done = sqlx::query!(
+        "update bulk_runs set state = $2, reason = $3, finished_at = clock_timestamp()
+          where id = $1 and state = 'running'",
+        run as RunId,
+        state.as_str(),
+        reason,
+    )
+    .execute(db)
+    .await?;
+    moved(run, done.rows_affected())
+}
+
+fn moved(run: RunId, rows: u64) -> Result<(), StoreError> {
+    if rows == 1 { Ok(()) } else { Err(StoreError::RunMovedOn(run)) }
+}

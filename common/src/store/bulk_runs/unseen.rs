@@ -1,0 +1,72 @@
+//! What a full run did not see.
+
+use sqlx::PgExecutor;
+
+use super::RunId;
+use crate::ids::ExternalId;
+use crate::store::StoreError;
+
+/// How many records a full run did not see, for the mass-delete brake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Unseen {
+    /// Not seen, and not looked at since the run started either.
+    pub unseen: i64,
+    /// Records mirrored, without the deleted ones.
+    pub mirrored: i64,
+}
+
+/// Records that a full run did not see on any page and that nobody has looked at since it started:
+/// to be looked at one by one. In the order of their ids, those after `after`.
+///
+/// Means nothing before the last page was written.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+pub async fn unseen(
+    db: impl PgExecutor<'_>,
+    run: RunId,
+    after: Option<&ExternalId>,
+    limit: u32,
+) -> Result<Vec<ExternalId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"select record.external_id as "external_id: ExternalId"
+             from bulk_runs as run join external_integrations as record
+               on record.connection_id = run.connection_id and record.record_type = run.record_type
+            where run.id = $1 and run.mode = 'full'
+              and record.flags & 1 = 0 and record.fetched_at < run.started_at
+              and record.seen_in_run is distinct from run.id
+              and ($2::text is null or record.external_id > $2)
+            order by record.external_id limit $3"#,
+        run as RunId,
+        after.map(ExternalId::as_str),
+        i64::from(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids)
+}
+
+/// How many records [`unseen`] has, and of how many.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+pub async fn count_unseen(db: impl PgExecutor<'_>, run: RunId) -> Result<Unseen, StoreError> {
+    let counts = sqlx::query_as!(
+        Unseen,
+        r#"select count(*) filter (
+                      where run.mode = 'full' and record.fetched_at < run.started_at
+                        and record.seen_in_run is distinct from run.id) as "unseen!",
+                  count(*) as "mirrored!"
+             from bulk_runs as run join external_integrations as record
+               on record.connection_id = run.connection_id and record.record_type = run.record_type
+            where run.id = $1 and record.flags & 1 = 0"#,
+        run as RunId,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(counts)
+}

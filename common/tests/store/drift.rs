@@ -1,0 +1,163 @@
+//! What counts as drift, and what the history says.
+
+use common::store::bulk_runs::{self, NewRun, RunId};
+use common::store::drift_events::latest;
+use common::store::inbox::OpenNotices;
+use common::store::operations::history;
+use common::store::records::{Finding, Outcome, Trigger, Verdict};
+use serde_json::value::RawValue;
+use sqlx::PgPool;
+use std::time::Duration;
+
+use crate::scene::{Scene, found, missing};
+
+impl Scene {
+    async fn unprompted(&self, seconds: i64, content: u8, trigger: Trigger) -> Verdict {
+        let mut batch = self.fetch(seconds, vec![found("a", content)]);
+        batch.trigger = trigger;
+        self.write(&batch).await.unwrap()[0]
+    }
+
+    async fn full_run(&self) -> RunId {
+        let new = NewRun {
+            connection: self.connection,
+            record_type: self.record_type.clone(),
+            changed_since: None,
+        };
+        bulk_runs::start(&self.db, &new).await.unwrap().unwrap()
+    }
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_difference_that_nothing_told_of_is_drift_and_repaired_at_once(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.look(1, found("a", 1)).await;
+
+    let mut look = found("a", 2);
+    if let Finding::Found { diff, .. } = &mut look.finding {
+        let text = r#"[{"path":"/n","old":1,"new":"\u0000"}]"#.to_owned();
+        *diff = Some(RawValue::from_string(text).unwrap());
+    }
+    let mut batch = scene.fetch(2, vec![look]);
+    batch.trigger = Trigger::SpotCheck;
+    let verdict = scene.write(&batch).await.unwrap()[0];
+    assert_eq!(verdict, Verdict { outcome: Outcome::Changed, drift: true });
+
+    let events = latest(&scene.db, 10).await.unwrap();
+    assert_eq!(events.len(), 1);
+    assert_eq!((events[0].kind, events[0].found_by), (Outcome::Changed, Trigger::SpotCheck));
+    assert!(events[0].diff.as_deref().unwrap().contains("/n"));
+    assert!(events[0].repaired_at.is_some());
+
+    let operations =
+        history(&scene.db, scene.connection, &scene.record_type, &"a".into(), 10).await.unwrap();
+    let repaired_by: i64 = sqlx::query_scalar("select repaired_by from drift_events")
+        .fetch_one(&scene.db)
+        .await
+        .unwrap();
+    assert_eq!(operations[0].id, repaired_by);
+    assert!(operations[0].detail.as_deref().unwrap().contains("diff"));
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_difference_that_somebody_told_of_is_a_change_and_no_drift(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.look(1, found("a", 1)).await;
+
+    // A webhook's own look.
+    assert!(!scene.look(2, found("a", 2)).await.drift);
+    // A scan that happens to be faster than the webhook's look, and closes its notice.
+    scene.notice(&["a"]).await;
+    let OpenNotices { notices, .. } = scene.open(&["a"]).await;
+    let mut batch = scene.fetch(3, vec![found("a", 3)]);
+    batch.trigger = Trigger::Bulk;
+    batch.close_notices = notices.iter().map(|notice| notice.id).collect();
+    let verdict = scene.write(&batch).await.unwrap()[0];
+    assert_eq!(verdict, Verdict { outcome: Outcome::Changed, drift: false });
+    // A spot check during which the notice comes in.
+    scene.notice(&["a"]).await;
+    assert!(!scene.unprompted(4, 4, Trigger::SpotCheck).await.drift);
+
+    assert!(latest(&scene.db, 10).await.unwrap().is_empty());
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn the_first_import_is_no_drift_and_a_record_that_it_did_not_have_is(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let run = scene.full_run().await;
+    let mut batch = scene.fetch(1, vec![found("a", 1)]);
+    (batch.trigger, batch.run) = (Trigger::Bulk, Some(run));
+    assert!(!scene.write(&batch).await.unwrap()[0].drift);
+    bulk_runs::finish(&scene.db, run, Duration::ZERO).await.unwrap();
+
+    let run = scene.full_run().await;
+    let mut batch = scene.fetch(2, vec![found("a", 1), found("b", 1)]);
+    (batch.trigger, batch.run) = (Trigger::Bulk, Some(run));
+    let drift: Vec<bool> = scene.write(&batch).await.unwrap().iter().map(|v| v.drift).collect();
+    assert_eq!(drift, [false, true]);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_deletion_is_drift_when_it_is_confirmed(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.look(0, found("a", 1)).await;
+    for (seconds, drift) in [(10, false), (50, true), (90, false)] {
+        let mut batch = scene.fetch(seconds, vec![missing("a")]);
+        batch.trigger = Trigger::SpotCheck;
+        assert_eq!(scene.write(&batch).await.unwrap()[0].drift, drift, "at {seconds}");
+    }
+    assert_eq!(scene.unprompted(100, 1, Trigger::SpotCheck).await.outcome, Outcome::Restored);
+    let kinds: Vec<_> = latest(&scene.db, 10).await.unwrap().iter().map(|e| e.kind).collect();
+    assert_eq!(kinds, [Outcome::Restored, Outcome::Deleted]);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_page_is_summed_up_and_only_what_was_not_as_mirrored_has_a_row(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let run = scene.full_run().await;
+    scene.write(&scene.fetch(1, vec![found("a", 1), found("b", 1), found("c", 1)])).await.unwrap();
+    scene.notice(&["c"]).await;
+    let open = scene.open(&["c"]).await;
+
+    let mut page = scene.fetch(2, vec![found("a", 1), found("b", 2), found("c", 1)]);
+    (page.trigger, page.run) = (Trigger::Bulk, Some(run));
+    page.close_notices = open.notices.iter().map(|notice| notice.id).collect();
+    scene.write(&page).await.unwrap();
+
+    let rows: Vec<(Option<String>, Option<String>, i32, Option<String>)> = sqlx::query_as(
+        "select external_id, outcome, notices_closed, detail::text from sync_operations
+          where trigger = 'bulk' order by external_id",
+    )
+    .fetch_all(&scene.db)
+    .await
+    .unwrap();
+    let row = |id: Option<&str>, outcome: Option<&str>, closed, detail: Option<&str>| {
+        (id.map(str::to_owned), outcome.map(str::to_owned), closed, detail.map(str::to_owned))
+    };
+    assert_eq!(
+        rows,
+        [
+            row(Some("b"), Some("changed"), 0, None),
+            row(Some("c"), Some("unchanged"), 1, None),
+            row(None, None, 0, Some(r#"{"changed": 1, "unchanged": 2}"#)),
+        ]
+    );
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn the_history_says_how_long_a_notice_waited(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.notice(&["a", "a"]).await;
+    let open = scene.open(&["a"]).await;
+    let mut batch = scene.fetch(1, vec![found("a", 1)]);
+    batch.close_notices = open.notices.iter().map(|notice| notice.id).collect();
+    scene.write(&batch).await.unwrap();
+
+    let operation = history(&scene.db, scene.connection, &scene.record_type, &"a".into(), 1)
+        .await
+        .unwrap()
+        .remove(0);
+    assert_eq!(operation.notices_closed, 2);
+    assert_eq!(operation.first_notice_at, Some(open.notices[0].received_at));
+    assert!(operation.at > open.now);
+}

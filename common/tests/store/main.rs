@@ -1,0 +1,14 @@
+//! Stories about the store, each in a database of its own. They need nothing but `DATABASE_URL`,
+//! whose user may create databases.
+
+mod bulk_runs;
+mod connections;
+mod dead_letters;
+mod drift;
+mod inbox;
+mod order;
+mod partitions;
+mod records;
+mod scene;
+mod schedules;
+mod start;
