@@ -1,5 +1,5 @@
 //! What at least two of Syncline's processes need. Modules are listed from the bottom up; each
-//! may use those above it (`tests/src/layers.rs` holds the exact table).
+//! may use those above it (`tests/scenarios/layers.rs` holds the exact table).
 
 pub mod ids;
 pub mod lifecycle;

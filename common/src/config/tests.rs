@@ -71,6 +71,76 @@ fn the_environment_wins_over_the_file_and_the_file_over_the_defaults() {
     assert_eq!(config.redis.url.expose_secret(), "unix:///run/redis.sock");
 }
 
+/// All files with this ending in `deploy/`, as pairs of path and text.
+fn deployed(ending: &str) -> Vec<(String, String)> {
+    let mut folders = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("../deploy")];
+    let mut found = Vec::new();
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == ending) {
+                found.push((path.display().to_string(), fs::read_to_string(&path).unwrap()));
+            }
+        }
+    }
+    found
+}
+
+#[test]
+fn every_sample_of_a_configuration_is_one() {
+    let secrets = tempfile::tempdir().unwrap();
+    for (file, (_, url)) in ["redis_url", "database_url"].into_iter().zip(NEEDED) {
+        fs::write(secrets.path().join(file), url).unwrap();
+    }
+    let samples = deployed("toml");
+    assert!(!samples.is_empty());
+    for (name, text) in samples {
+        let text = text.replace("/run/secrets/syncline", secrets.path().to_str().unwrap());
+        let read = Config::from_parts(Some((&name, &text)), &BTreeMap::new());
+        assert!(read.is_ok(), "{name}: {}", read.unwrap_err());
+    }
+}
+
+#[test]
+fn deployments_set_only_variables_that_there_are() {
+    let mut known = BTreeSet::new();
+    leaves("", &serde_json::to_value(load("", &[]).unwrap()).unwrap(), &mut known);
+    let mut set = 0;
+    for (name, text) in deployed("yaml") {
+        for variable in text.split("SYNCLINE__").skip(1) {
+            let end = variable.find(|c: char| !c.is_ascii_uppercase() && c != '_').unwrap();
+            let key = variable[..end].to_lowercase().replace("__", ".");
+            let key = key.strip_suffix("_file").unwrap_or(&key);
+            assert!(known.contains(&format!(".{key}")), "{name} sets {key}");
+            set += 1;
+        }
+    }
+    assert!(set > 0);
+}
+
+#[test]
+fn a_deployment_gives_its_processes_the_time_to_drain() {
+    let config = load("", &[]).unwrap();
+    let number = |text: &str, after: &str| -> Option<u64> {
+        let rest = text.split_once(after)?.1;
+        rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+    };
+    let files: BTreeMap<_, _> = deployed("yaml").into_iter().collect();
+    for (process, drain) in [("worker", config.worker.drain), ("ingress", config.ingress.drain)] {
+        let text = files.iter().find(|(n, _)| n.ends_with(&format!("/{process}.yaml"))).unwrap().1;
+        let grace = number(text, "terminationGracePeriodSeconds:").unwrap();
+        let before = number(text, "sleep: { seconds:").unwrap_or(0);
+        assert!(grace > drain.as_secs() + before, "{process}: {grace} s");
+
+        let compose = files.iter().find(|(n, _)| n.ends_with("compose.yaml")).unwrap().1;
+        let service = compose.split_once(&format!("\n  {process}:\n")).unwrap().1;
+        let grace = number(service, "stop_grace_period:").unwrap();
+        assert!(grace > drain.as_secs(), "{process} in compose: {grace} s");
+    }
+}
+
 #[test]
 fn nothing_shows_a_secret() {
     let config = load("", &[("SYNCLINE__CONSOLE__TOKEN", "hunter2hunter2hunter2")]).unwrap();

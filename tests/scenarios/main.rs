@@ -1,0 +1,5 @@
+//! The fleet's behaviour, told as stories. One binary: linking is what costs.
+
+// `cfg(test)` tells the lints that what the tests share may unwrap too.
+#[cfg(test)]
+mod layers;
