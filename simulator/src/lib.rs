@@ -1,1 +1,46 @@
-//! Stands in for the platforms.
+//! Stands in for the platforms Klaviyo and Eventbrite: their records and how these change, their
+//! API with its traps, their limits, their webhooks, their faults.
+//!
+//! Written from the platforms' documents and from nothing of ours, so that a misreading in an
+//! adapter is not mirrored here. [`start`] runs it in the process of a test; the binary
+//! `syncline-simulator` runs it alone.
+
+mod account;
+mod answer;
+mod chance;
+mod clock;
+mod config;
+mod content;
+mod control;
+mod deliver;
+mod eventbrite;
+mod fault;
+mod gate;
+mod journal;
+mod klaviyo;
+mod limit;
+mod locked;
+mod notice;
+mod record;
+mod records;
+mod server;
+mod simulator;
+mod truth;
+mod universe;
+mod world;
+
+pub use account::{AccountStats, ChangeStats};
+pub use config::{
+    AccountConfig, ChangeConfig, Config, Credential, EventbriteConfig, KlaviyoConfig, QuotaConfig,
+    WebhookConfig,
+};
+pub use fault::{Fault, Hits};
+pub use gate::{GateRule, GateState};
+pub use journal::{Fetches, RequestCount, RequestRow};
+pub use limit::QuotaStats;
+pub use notice::DeliveryStats;
+pub use record::{Platform, RecordId, RecordType};
+pub use records::{ChangeError, ChangeKind};
+pub use simulator::{Simulator, start};
+pub use truth::{DeletedRecord, LiveRecord, Truth};
+pub use world::{ChangeRequest, Changed, Frozen, Stats, World};
