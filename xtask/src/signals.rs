@@ -1,6 +1,7 @@
 //! Ctrl-C and SIGTERM as events, so that servers are stopped by the ordinary way out.
 
 use std::{
+    cell::Cell,
     io,
     os::unix::process::CommandExt as _,
     process::{Child, Command, ExitStatus, Stdio},
@@ -35,6 +36,8 @@ enum Event {
 pub struct Signals {
     sender: Sender<Event>,
     events: Receiver<Event>,
+    /// Whether a signal has come during a child's run.
+    interrupted: Cell<bool>,
 }
 
 impl Signals {
@@ -57,7 +60,7 @@ impl Signals {
     /// Listens to nothing: for tests, which share their process with others.
     pub fn ignore() -> Self {
         let (sender, events) = mpsc::channel();
-        Self { sender, events }
+        Self { sender, events, interrupted: Cell::new(false) }
     }
 
     /// Waits for `duration`, or until a signal comes.
@@ -75,6 +78,16 @@ impl Signals {
     pub fn run(&self, command: &mut Command) -> anyhow::Result<ExitStatus> {
         let child = self.start(command)?;
         self.wait(child)
+    }
+
+    /// Runs a tool that has to succeed; after a signal it is [`Interrupted`], however it ended.
+    pub fn run_tool(&self, command: &mut Command) -> anyhow::Result<()> {
+        let status = self.run(command)?;
+        if self.interrupted.get() {
+            return Err(Interrupted.into());
+        }
+        anyhow::ensure!(status.success(), "{}: {status}", command.get_program().display());
+        Ok(())
     }
 
     /// Starts `command` for [`wait`](Self::wait).
@@ -99,6 +112,7 @@ impl Signals {
                 Ok(Event::Signal(signal)) => {
                     pass_on(pid, signal, asked);
                     asked = true;
+                    self.interrupted.set(true);
                 }
                 Err(_) => return Err(Interrupted.into()),
             }
