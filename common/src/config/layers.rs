@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::error::{ConfigError, Problem, Problems};
+use super::tree::{get, get_mut, put, set_back, take};
 use super::{DEFAULTS, FILE_VARIABLE, secret};
 use crate::ids::Lane;
 
@@ -92,6 +93,7 @@ impl Layered {
         layered.read_secret_files(problems);
         layered.refuse_secrets_in(file.map(|(name, _)| name), problems);
         layered.refuse_bad_lanes(problems);
+        refuse_near_misses("", &mut layered.tree, &layered.defaults, problems);
         Ok(layered)
     }
 
@@ -119,6 +121,9 @@ impl Layered {
         let mut problems = problems.0;
         for problem in &mut problems {
             let Problem { key, value, origin, .. } = problem;
+            if origin.is_some() {
+                continue;
+            }
             let Some(found) = get(&self.tree, key) else { continue };
             // A table comes from many places; an empty text says that nothing was set.
             let Some(shown) = show(found).filter(|shown| shown != "\"\"") else { continue };
@@ -185,6 +190,32 @@ impl Layered {
                 false
             }
         });
+    }
+}
+
+/// Takes out fractions where no fraction belongs and truth values, which would be made into whole
+/// numbers without a word.
+fn refuse_near_misses(key: &str, tree: &mut Value, defaults: &Value, problems: &mut Problems) {
+    let ValueKind::Table(table) = &mut tree.kind else { return };
+    for (name, value) in table {
+        let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
+        let default = get(defaults, &key);
+        let what = match (&value.kind, default.map(|d| &d.kind)) {
+            (ValueKind::Boolean(_), _) => "is neither true nor false: write what the default shows",
+            (ValueKind::Float(_), Some(ValueKind::Float(_))) => continue,
+            (ValueKind::Float(_), _) => "must be a whole number",
+            _ => {
+                refuse_near_misses(&key, value, defaults, problems);
+                continue;
+            }
+        };
+        problems.0.push(Problem {
+            value: show(value),
+            origin: value.origin().map(str::to_owned),
+            key,
+            what: what.to_owned(),
+        });
+        *value = default.cloned().unwrap_or_else(|| Value::new(None, 1));
     }
 }
 
@@ -264,63 +295,5 @@ fn show(value: &Value) -> Option<String> {
         ValueKind::String(text) => Some(format!("{text:?}")),
         ValueKind::Nil | ValueKind::Table(_) | ValueKind::Array(_) => None,
         other => Some(other.to_string()),
-    }
-}
-
-/// Sets the innermost part of `key` that differs from the defaults back to them. False when none
-/// does.
-fn set_back(tree: &mut Value, defaults: &Value, key: &str) -> bool {
-    // An array is set back as a whole: the numbers of its elements stay what they are in the file.
-    let mut key = key.split('[').next().unwrap_or(key);
-    loop {
-        match (get(tree, key), get(defaults, key)) {
-            (Some(found), Some(default)) if found.kind != default.kind => {
-                put(tree, key, default.clone());
-                return true;
-            }
-            (Some(_), None) => return take(tree, key).is_some(),
-            _ => {}
-        }
-        match key.rsplit_once('.') {
-            Some((parent, _)) => key = parent,
-            None => return false,
-        }
-    }
-}
-
-/// The value at `a.b[2].c`.
-fn get<'a>(tree: &'a Value, key: &str) -> Option<&'a Value> {
-    key.split('.').try_fold(tree, |value, part| {
-        let mut names = part.split('[');
-        let ValueKind::Table(table) = &value.kind else { return None };
-        let found = table.get(names.next()?)?;
-        names.try_fold(found, |value, index| {
-            let ValueKind::Array(array) = &value.kind else { return None };
-            array.get(index.trim_end_matches(']').parse::<usize>().ok()?)
-        })
-    })
-}
-
-fn get_mut<'a>(tree: &'a mut Value, key: &str) -> Option<&'a mut Value> {
-    key.split('.').try_fold(tree, |value, part| match &mut value.kind {
-        ValueKind::Table(table) => table.get_mut(part),
-        _ => None,
-    })
-}
-
-fn put(tree: &mut Value, key: &str, value: Value) {
-    if let Some(found) = get_mut(tree, key) {
-        *found = value;
-    }
-}
-
-fn take(tree: &mut Value, key: &str) -> Option<Value> {
-    let (table, name) = match key.rsplit_once('.') {
-        Some((parent, name)) => (get_mut(tree, parent)?, name),
-        None => (tree, key),
-    };
-    match &mut table.kind {
-        ValueKind::Table(table) => table.remove(name),
-        _ => None,
     }
 }

@@ -17,6 +17,7 @@ mod redis;
 mod scheduler;
 mod secret;
 mod telemetry;
+mod tree;
 mod worker;
 
 use std::collections::BTreeMap;

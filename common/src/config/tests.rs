@@ -158,6 +158,8 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         concurrency = "many"
         retry_base = "soon"
         leese = 1
+        max_attempts = 1.5
+        retry_cap = true
         [scheduler]
         mass_delete_share = 1.5
         [telemetry]
@@ -171,7 +173,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         ("SYNCLINE__WORKER__DRAIN", "25"),
     ];
     assert_snapshot!(refused(file, &environment), @r#"
-    the configuration has 11 problems
+    the configuration has 13 problems
       api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
       colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, telemetry, api, ingress, worker, scheduler, console, connections)
       ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
@@ -182,7 +184,9 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
       worker.drain = "25" (SYNCLINE__WORKER__DRAIN): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
       worker.heartbeat = "15s" (the default): must be above zero and at most a third of worker.lease (20s), so that a lease survives two lost ones
       worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, lease, heartbeat, drain, permit_use_by, max_attempts, retry_base, retry_cap, missing_confirm_after)
+      worker.max_attempts = 1.5 (syncline.toml): must be a whole number
       worker.retry_base = "soon" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
+      worker.retry_cap = true (syncline.toml): is neither true nor false: write what the default shows
     "#);
 }
 
@@ -285,7 +289,7 @@ fn a_connection_that_makes_no_sense_is_explained() {
         [connections."klaviyo/main"]
         token_file = "/run/secrets/klaviyo"
         token_env = "KLAVIYO_TOKEN"
-        base_url = "http://example.com"
+        base_url = "http://syncline:hunter2@example.com"
         quotas.steady = { limit = 0, window = "1m" }
         schedules = [
           { record_type = "profile", mode = "changes", cron = "*/15 * * * *" },
@@ -303,7 +307,7 @@ fn a_connection_that_makes_no_sense_is_explained() {
       connections.eventbrite/main.quotas.hour.window: is missing: set it
       connections.eventbrite/main.token_file: is not set: name the file that holds the token, or the variable with token_env
       connections.eventbrite/main.young = "young" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
-      connections.klaviyo/main.base_url = "http://example.com" (syncline.toml): must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there
+      connections.klaviyo/main.base_url (syncline.toml): must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there
       connections.klaviyo/main.quotas.steady: limit must be at least 1
       connections.klaviyo/main.schedules[1].cron = "every monday" (syncline.toml): is no cron expression (Invalid pattern: Pattern must have between 5 and 7 fields.): write minute hour day month weekday, like */15 * * * *
       connections.klaviyo/main.token_file = "/run/secrets/klaviyo" (syncline.toml): connections.klaviyo/main.token_env is set too: keep one of them
