@@ -178,6 +178,15 @@ mod tests {
         assert_eq!(asked.elapsed(), Duration::ZERO);
     }
 
+    #[tokio::test]
+    async fn sigterm_begins_a_soft_stop() {
+        let lifecycle = Lifecycle::start(DRAIN).unwrap();
+        let kill = format!("kill -TERM {}", std::process::id());
+        assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
+        timeout(DRAIN, lifecycle.soft().cancelled()).await.unwrap();
+        assert!(!lifecycle.hard().is_cancelled());
+    }
+
     #[test]
     fn the_exit_code_says_whether_the_stop_was_clean() {
         assert_eq!(run_main(async { Ok(()) }), ExitCode::SUCCESS);
