@@ -10,8 +10,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::Response;
 use bytes::Bytes;
-use futures_util::stream;
+use futures_util::{StreamExt, stream};
 use tokio::net::TcpListener;
+use tokio::task::yield_now;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tracing::{debug, warn};
@@ -131,8 +132,12 @@ fn response(platform: Platform, answer: Answer, fault: Option<&Fault>) -> Respon
 fn cut(text: String) -> Body {
     let mut half = Bytes::from(text);
     half.truncate(half.len() / 2);
-    let broken = io::Error::from(io::ErrorKind::ConnectionReset);
-    Body::from_stream(stream::iter([Ok(half), Err(broken)]))
+    let broken = async {
+        // Lets the head and the half out first.
+        yield_now().await;
+        Err(io::Error::from(io::ErrorKind::ConnectionReset))
+    };
+    Body::from_stream(stream::iter([Ok(half)]).chain(stream::once(broken)))
 }
 
 /// A text in JSON that does not end.
