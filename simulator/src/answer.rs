@@ -6,8 +6,7 @@ use url::form_urlencoded;
 
 use crate::record::RecordId;
 
-/// A request, taken apart.
-#[derive(Debug)]
+/// A request, taken apart. Not `Debug`: its headers hold credentials.
 pub(crate) struct Call {
     pub(crate) method: Method,
     /// As it came, percent-encoding and all.

@@ -114,6 +114,8 @@ impl Universe {
     }
 
     /// Makes a change by hand, to a random record where none is named.
+    ///
+    /// A record made by hand has no place in the plan: it changes by hand only.
     pub(crate) fn change(
         &mut self,
         kind: ChangeKind,
