@@ -48,6 +48,15 @@ impl Workspace {
         let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
         let mut command = Command::new(cargo);
         command.current_dir(&self.root).args(args).env("SQLX_OFFLINE", "true");
+        // `cargo run` told us about this package. Build scripts that watch these variables (that
+        // of ring does) would run again, and all that depends on them would be built again,
+        // whenever cargo is called now by us and now by hand.
+        for (name, _) in std::env::vars_os() {
+            let text = name.to_string_lossy();
+            if text.starts_with("CARGO_PKG_") || text.starts_with("CARGO_MANIFEST_") {
+                command.env_remove(name);
+            }
+        }
         command
     }
 

@@ -39,7 +39,11 @@ pub fn run(
 /// runs them by itself, nextest cannot.
 pub fn commands(workspace: &Workspace, selection: &Selection, has_nextest: bool) -> Vec<Command> {
     let words = |words: &'static str| words.split(' ').collect::<Vec<_>>();
-    let mut runners = if has_nextest {
+    // With --workspace nextest would not narrow its choice to a package.
+    let names_package = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
+    let mut runners = if has_nextest && selection.args.iter().any(names_package) {
+        vec![words("nextest run")]
+    } else if has_nextest {
         vec![words("nextest run --workspace")]
     } else {
         vec![words("test --workspace")]
@@ -83,7 +87,8 @@ mod tests {
 
     #[test]
     fn arguments_reach_the_runner_and_leave_the_doc_tests_out() {
-        assert_eq!(lines(&["-p", "common"], true), ["nextest run --workspace -p common"]);
+        assert_eq!(lines(&["claim"], true), ["nextest run --workspace claim"]);
+        assert_eq!(lines(&["-p", "common"], true), ["nextest run -p common"]);
         assert_eq!(lines(&["claim"], false), ["test --workspace -- claim"]);
     }
 }
