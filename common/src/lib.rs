@@ -14,3 +14,5 @@ pub mod quota;
 pub mod platform;
 pub mod queue;
 pub mod store;
+
+pub mod fleet;

@@ -1,1 +1,82 @@
-//! Turns platforms' webhooks into work.
+//! Turns platforms' webhooks into work. One public route; the rest is health.
+
+mod receive;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use axum::Router;
+use axum::extract::DefaultBodyLimit;
+use axum::routing::post;
+use common::config::{Config, IngressConfig};
+use common::fleet::{Fleet, Health};
+use common::lifecycle::Lifecycle;
+use common::telemetry::Metrics;
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tower_http::catch_panic::CatchPanicLayer;
+
+/// What the handler needs.
+#[derive(Debug)]
+struct Ingress {
+    fleet: Fleet,
+    /// A permit for each webhook that is worked on.
+    in_flight: Semaphore,
+    body_limit_bytes: usize,
+    request_timeout: Duration,
+    metrics: Metrics,
+}
+
+/// Receives webhooks until the lifecycle stops, then answers those that are open.
+///
+/// # Errors
+///
+/// When it cannot start: see [`Fleet::open`]; or the address cannot be listened on.
+pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config).await?;
+    let listen = config.ingress.listen;
+    let listener =
+        TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
+    tracing::info!(%listen, "waiting for webhooks");
+    serve(listener, fleet, &config.ingress, lifecycle).await
+}
+
+/// The same on a socket that is bound already.
+///
+/// # Errors
+///
+/// When the socket fails.
+pub async fn serve(
+    listener: TcpListener,
+    fleet: Fleet,
+    config: &IngressConfig,
+    lifecycle: &Lifecycle,
+) -> anyhow::Result<()> {
+    let health = Health::default();
+    health.set_ready(true);
+    let ingress = Arc::new(Ingress {
+        fleet,
+        in_flight: Semaphore::new(config.max_in_flight),
+        body_limit_bytes: config.body_limit_bytes,
+        request_timeout: config.request_timeout,
+        metrics: Metrics::default(),
+    });
+    let router = Router::new()
+        .route("/webhooks/{platform}/{endpoint}", post(receive::receive))
+        // The handler reads the body itself, bounded in size and time.
+        .layer(DefaultBodyLimit::disable())
+        .with_state(ingress)
+        .merge(health.router())
+        .layer(CatchPanicLayer::new());
+    let stop = lifecycle.clone();
+    let draining = async move {
+        stop.soft().cancelled().await;
+        health.set_ready(false);
+    };
+    let serving = axum::serve(listener, router).with_graceful_shutdown(draining);
+    tokio::select! {
+        served = serving.into_future() => served.context("serving webhooks"),
+        () = lifecycle.hard().cancelled() => Ok(()),
+    }
+}

@@ -1,3 +1,13 @@
 //! Decides what to look at.
 
-fn main() {}
+use std::process::ExitCode;
+use std::time::Duration;
+
+use common::fleet::process_main;
+
+/// A pass of any reconciler ends well within this.
+const DRAIN: Duration = Duration::from_secs(10);
+
+fn main() -> ExitCode {
+    process_main("syncline-scheduler", |_| DRAIN, scheduler::run)
+}

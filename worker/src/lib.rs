@@ -1,1 +1,66 @@
-//! Takes jobs, fetches records within quota, writes the mirror.
+//! Takes jobs, fetches records within quota, writes the mirror. The path of a job:
+//! [`pool`] claims it, [`batch`] keeps its lease and settles it, [`handlers`] do it.
+
+pub mod batch;
+pub mod handlers;
+pub mod opening;
+pub mod outcome;
+pub mod permits;
+pub mod pool;
+
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context;
+use common::config::Config;
+use common::fleet::{Fleet, Health, serve_health};
+use common::lifecycle::Lifecycle;
+use common::platform::{Api, ApiSettings};
+use common::telemetry::Metrics;
+
+use crate::batch::Worker;
+
+/// Works until the lifecycle stops; then finishes what it holds, or hands it back.
+///
+/// # Errors
+///
+/// When it cannot start; see [`Fleet::open`].
+pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
+    let fleet = Fleet::open(config).await?;
+    let waiter = fleet.waiter(config)?;
+    let api = Api::new(ApiSettings {
+        connect: config.api.connect_timeout,
+        read: config.api.read_timeout,
+        whole: config.api.whole_timeout,
+        max_body_bytes: config.api.max_body_bytes,
+    })
+    .context("the HTTP client")?;
+    let worker = Arc::new(Worker {
+        fleet,
+        api,
+        settings: config.worker.clone(),
+        overlap: config.scheduler.bulk_overlap,
+        brake: handlers::Brake {
+            share: config.scheduler.mass_delete_share,
+            min: config.scheduler.mass_delete_min,
+        },
+        metrics: Metrics::default(),
+        chance: Mutex::new(rand::make_rng()),
+    });
+
+    let health = Health::default();
+    health.set_ready(true);
+    let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
+    let working = async {
+        pool::run(&worker, waiter, lifecycle).await;
+        lifecycle.stop();
+        lifecycle.hard().cancel();
+        anyhow::Ok(())
+    };
+    let resting = async {
+        lifecycle.soft().cancelled().await;
+        health.set_ready(false);
+        anyhow::Ok(())
+    };
+    tokio::try_join!(serving, working, resting)?;
+    Ok(())
+}

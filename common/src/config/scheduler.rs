@@ -20,6 +20,9 @@ pub struct SchedulerConfig {
     /// It keeps about as many spot checks waiting as the quotas allow in this time.
     #[serde(with = "duration")]
     pub spot_check_horizon: Duration,
+    /// A record that was verified less than this ago is not spot-checked.
+    #[serde(with = "duration")]
+    pub spot_check_min_age: Duration,
     /// How often the inbox is searched for what Redis does not know.
     #[serde(with = "duration")]
     pub sweep_every: Duration,

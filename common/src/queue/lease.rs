@@ -25,6 +25,8 @@ pub struct Batch {
     /// After this instant the lease may be another's: begin nothing any more. Counted from before
     /// the claim was sent, so it is early rather than late.
     pub ends: Instant,
+    /// When it was claimed, by Redis' clock: microseconds since the Unix epoch.
+    pub claimed_at_us: i64,
 }
 
 /// One job under a lease.
@@ -66,6 +68,19 @@ pub enum Outcome {
     },
     /// Given up. The dead letter must be in Postgres already.
     Bury,
+}
+
+impl Outcome {
+    /// Its name in scripts and metrics.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ack => "ack",
+            Self::Again { .. } => "again",
+            Self::Nack { .. } => "nack",
+            Self::Defer { .. } => "defer",
+            Self::Bury => "bury",
+        }
+    }
 }
 
 /// A permit that was used, and what the answer said.

@@ -231,7 +231,10 @@ impl RedisQueue {
             .ok()
             .map(|next_us| Duration::from_micros(next_us.saturating_sub(now_us.unsigned_abs())));
         Ok(Claimed {
-            batches: batches.into_iter().filter_map(|raw| self.batch(raw, asked_at)).collect(),
+            batches: batches
+                .into_iter()
+                .filter_map(|raw| self.batch(raw, now_us, asked_at))
+                .collect(),
             next,
             due,
             closed: closed.iter().filter_map(|lane| lane.parse().ok()).collect(),
@@ -239,7 +242,12 @@ impl RedisQueue {
         })
     }
 
-    fn batch(&self, (lane, priority, fence, jobs): RawBatch, asked_at: Instant) -> Option<Batch> {
+    fn batch(
+        &self,
+        (lane, priority, fence, jobs): RawBatch,
+        claimed_at_us: i64,
+        asked_at: Instant,
+    ) -> Option<Batch> {
         let jobs: Vec<Leased> = jobs
             .into_iter()
             .map(|(id, attempt, round, trace, arrived_us)| Leased {
@@ -258,6 +266,7 @@ impl RedisQueue {
             jobs,
             permit: Permit { id: fence, kind, use_by: asked_at + self.settings.permit_use_by },
             ends: asked_at + self.settings.lease,
+            claimed_at_us,
         })
     }
 
@@ -309,14 +318,16 @@ impl RedisQueue {
                     .arg(micros(report.signal.refused_for.unwrap_or_default()));
             }
             for (id, outcome) in chunk {
-                let (name, after, round) = match *outcome {
-                    Outcome::Ack => ("ack", Duration::ZERO, 0),
-                    Outcome::Again { after, round } => ("again", after, round),
-                    Outcome::Nack { after } => ("nack", after, 0),
-                    Outcome::Defer { after } => ("defer", after, 0),
-                    Outcome::Bury => ("bury", Duration::ZERO, 0),
+                let (after, round) = match *outcome {
+                    Outcome::Again { after, round } => (after, round),
+                    Outcome::Nack { after } | Outcome::Defer { after } => (after, 0),
+                    Outcome::Ack | Outcome::Bury => (Duration::ZERO, 0),
                 };
-                call.arg(id.as_str()).arg(fence.0).arg(name).arg(micros(after)).arg(round);
+                call.arg(id.as_str())
+                    .arg(fence.0)
+                    .arg(outcome.name())
+                    .arg(micros(after))
+                    .arg(round);
             }
             let gone: Vec<String> = call.invoke_async(&mut self.redis.clone()).await?;
             lost.extend(gone.into_iter().map(JobId::from));

@@ -197,6 +197,22 @@ pub async fn unpark(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool, S
     Ok(done.rows_affected() == 1)
 }
 
+/// Whether nothing may be sent for a connection until a person acts.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err, fields(connection.id = %id))]
+pub async fn is_parked(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool, StoreError> {
+    let parked = sqlx::query_scalar!(
+        r#"select parked_at is not null as "parked!" from connections where id = $1"#,
+        id as ConnectionId,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(parked.unwrap_or(false))
+}
+
 /// Notes that the connection's lane is open for requests, and says whether it never was before.
 ///
 /// Only one caller is ever told `first_time`. Call it before the lane is opened: whoever dies in

@@ -1,11 +1,11 @@
 //! Jobs that were given up.
 
 use jiff::Timestamp;
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgPool};
 
 use super::StoreError;
 use crate::ids::{ConnectionId, Lane};
-use crate::job::{JobId, Priority};
+use crate::job::{JobId, Priority, Task};
 
 /// A job that is given up.
 #[derive(Clone, Debug)]
@@ -111,6 +111,31 @@ pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i
     .fetch_one(db)
     .await?;
     Ok(id)
+}
+
+/// Keeps a job that is given up and closes the notices of its record that are open now, in one
+/// transaction: the dead letter takes their place.
+///
+/// # Errors
+///
+/// When the database fails; then nothing was done.
+#[tracing::instrument(skip_all, err, fields(connection.id = %letter.connection, job.id = %letter.job_id))]
+pub async fn bury(pool: &PgPool, letter: &NewDeadLetter) -> Result<(), StoreError> {
+    let mut tx = pool.begin().await?;
+    insert(&mut *tx, letter).await?;
+    if let Ok(Task::Check { record_type, external_id }) = Task::try_from(&letter.job_id) {
+        sqlx::query!(
+            "delete from inbox
+              where connection_id = $1 and record_type = $2 and external_id = $3",
+            letter.connection as ConnectionId,
+            record_type.as_str(),
+            external_id.as_str(),
+        )
+        .execute(&mut *tx)
+        .await?;
+    }
+    tx.commit().await?;
+    Ok(())
 }
 
 /// The dead letters after the number `after`, oldest first.

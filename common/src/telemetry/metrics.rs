@@ -26,6 +26,7 @@ pub struct Metrics {
     records_changed: Counter<u64>,
     drift_found: Counter<u64>,
     stale_writes: Counter<u64>,
+    leases_reaped: Counter<u64>,
     queue_depth: Gauge<u64>,
     queue_lag: Gauge<f64>,
     inbox_open: Gauge<u64>,
@@ -80,6 +81,11 @@ impl Metrics {
                 "syncline.writes.stale",
                 "{record}",
                 "writes refused because something newer was there",
+            ),
+            leases_reaped: counter(
+                "syncline.leases.reaped",
+                "{lease}",
+                "leases that ran out: their worker is gone or late",
             ),
             queue_depth: meter
                 .u64_gauge("syncline.queue.depth")
@@ -160,6 +166,11 @@ impl Metrics {
     /// Writes were refused because something newer was there.
     pub fn stale_writes(&self, platform: &str, records: u64) {
         self.stale_writes.add(records, &[platform_is(platform)]);
+    }
+
+    /// Leases ran out.
+    pub fn leases_reaped(&self, leases: u64) {
+        self.leases_reaped.add(leases, &[]);
     }
 
     /// How many jobs wait, and for how long the first of them has.

@@ -1,5 +1,7 @@
 //! Writing the mirror.
 
+use std::time::Duration;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -68,7 +70,9 @@ async fn two_looks_make_a_tombstone_and_a_third_brings_the_record_back(db: PgPoo
         assert_eq!(scene.look(seconds, look).await.outcome, expected, "at {seconds}");
         assert_eq!(scene.mirrored("a").await.unwrap().1, flags, "at {seconds}");
     }
-    let waiting = suspected(&scene.db, scene.connection, &scene.record_type, 10).await.unwrap();
+    let waiting = suspected(&scene.db, scene.connection, &scene.record_type, Duration::ZERO, 10)
+        .await
+        .unwrap();
     assert_eq!(waiting, [ExternalId::from("a")]);
 }
 
@@ -144,7 +148,10 @@ async fn what_was_not_verified_for_longest_comes_first(db: PgPool) {
     ] {
         scene.look(seconds, look).await;
     }
-    let ids = longest_unchecked(&scene.db, scene.connection, &scene.record_type, 10).await.unwrap();
+    let ids =
+        longest_unchecked(&scene.db, scene.connection, &scene.record_type, Duration::ZERO, 10)
+            .await
+            .unwrap();
     let ids: Vec<_> = ids.iter().map(ExternalId::as_str).collect();
     assert_eq!(ids, ["oldest", "suspected", "again"]);
 }

@@ -1,6 +1,7 @@
 //! Reading the mirror.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use sqlx::PgExecutor;
 
@@ -72,7 +73,8 @@ pub async fn stored(
         .collect()
 }
 
-/// The records of a type that were not verified for longest, longest first; no deleted ones.
+/// The records of a type that were not verified for longest, longest first; no deleted ones, and
+/// none that was verified within `min_age`.
 ///
 /// # Errors
 ///
@@ -82,23 +84,26 @@ pub async fn longest_unchecked(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
     record_type: &RecordType,
+    min_age: Duration,
     limit: u32,
 ) -> Result<Vec<ExternalId>, StoreError> {
     let ids = sqlx::query_scalar!(
         r#"select external_id as "external_id: ExternalId" from external_integrations
             where connection_id = $1 and record_type = $2 and flags & 1 = 0
+              and last_verified_at <= clock_timestamp() - make_interval(secs => $4)
             order by last_verified_at limit $3"#,
         connection as ConnectionId,
         record_type.as_str(),
         i64::from(limit),
+        min_age.as_secs_f64(),
     )
     .fetch_all(db)
     .await?;
     Ok(ids)
 }
 
-/// The records of a type that were missing at their last look and wait for another, longest first:
-/// what a lost confirming job leaves behind.
+/// The records of a type that were missing at their last look, longer than `min_age` ago, and wait
+/// for another, longest first: what a lost confirming job leaves behind.
 ///
 /// # Errors
 ///
@@ -108,15 +113,18 @@ pub async fn suspected(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
     record_type: &RecordType,
+    min_age: Duration,
     limit: u32,
 ) -> Result<Vec<ExternalId>, StoreError> {
     let ids = sqlx::query_scalar!(
         r#"select external_id as "external_id: ExternalId" from external_integrations
             where connection_id = $1 and record_type = $2 and flags & 2 <> 0
+              and missing_since <= clock_timestamp() - make_interval(secs => $4)
             order by missing_since limit $3"#,
         connection as ConnectionId,
         record_type.as_str(),
         i64::from(limit),
+        min_age.as_secs_f64(),
     )
     .fetch_all(db)
     .await?;

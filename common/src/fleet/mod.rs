@@ -1,0 +1,92 @@
+//! What every process needs at its start: from the configuration to stores and connections.
+
+mod connection;
+mod health;
+mod process;
+
+pub use connection::{Connection, Connections};
+pub use health::{Health, serve_health};
+pub use process::process_main;
+
+use std::time::Duration;
+
+use anyhow::Context;
+use backon::Retryable;
+use redis::IntoConnectionInfo;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
+use redis::io::tcp::TcpSettings;
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::PgPool;
+
+use crate::config::Config;
+use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
+use crate::retry::connect_backoff;
+use crate::store;
+
+/// Longer than any script takes; a Redis that is silent for this long is as good as away.
+const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
+
+/// The stores, and the accounts that are mirrored.
+#[derive(Clone, Debug)]
+pub struct Fleet {
+    /// The truth.
+    pub db: PgPool,
+    /// What waits, who holds it, how much quota is left.
+    pub queue: RedisQueue,
+    /// The accounts that the configuration names.
+    pub connections: Connections,
+}
+
+impl Fleet {
+    /// Reaches Postgres and Redis, waiting for both as configured, and writes the configured
+    /// connections down.
+    ///
+    /// # Errors
+    ///
+    /// When a store cannot be reached in time, a secret cannot be read, a platform is unknown, or
+    /// the quotas of a connection contradict themselves. Each names the key and the remedy.
+    pub async fn open(config: &Config) -> anyhow::Result<Self> {
+        let db = store::connect(&config.postgres.url, config.postgres.max_connections)
+            .await
+            .context("postgres.url: the server cannot be reached")?;
+        let redis = connect_redis(&config.redis.url, config.redis.wait)
+            .await
+            .context("redis.url: the server cannot be reached")?;
+        let connections = Connections::open(&config.connections, &db).await?;
+        let keys = Keys::new("");
+        let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
+        let book = LaneBook::new(&keys, lanes)?;
+        let settings = QueueSettings {
+            lease: config.worker.lease,
+            permit_use_by: config.worker.permit_use_by,
+            request_timeout: config.api.whole_timeout,
+            ..QueueSettings::default()
+        };
+        Ok(Self { db, queue: RedisQueue::new(redis, keys, book, settings), connections })
+    }
+
+    /// A waiter for wake-ups, on a connection of its own.
+    ///
+    /// # Errors
+    ///
+    /// When the address is not one.
+    pub fn waiter(&self, config: &Config) -> anyhow::Result<Waiter> {
+        Waiter::new(&config.redis.url, self.queue.keys()).context("redis.url")
+    }
+}
+
+/// One connection for everything that does not block; it reconnects by itself.
+async fn connect_redis(url: &SecretString, wait: Duration) -> anyhow::Result<ConnectionManager> {
+    let info = url.expose_secret().into_connection_info()?;
+    let tcp = TcpSettings::default().set_nodelay(true);
+    let client = redis::Client::open(info.set_tcp_settings(tcp))?;
+    let settings = ConnectionManagerConfig::new()
+        .set_response_timeout(Some(REDIS_ANSWERS_WITHIN))
+        .set_connection_timeout(Some(REDIS_ANSWERS_WITHIN))
+        .set_max_delay(Duration::from_secs(1));
+    let manager = (|| ConnectionManager::new_with_config(client.clone(), settings.clone()))
+        .retry(connect_backoff(wait))
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Redis"))
+        .await?;
+    Ok(manager)
+}

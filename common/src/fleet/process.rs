@@ -1,0 +1,46 @@
+//! The `main` of every process of the fleet.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+
+use crate::config::Config;
+use crate::lifecycle::{Lifecycle, run_main};
+use crate::telemetry;
+
+#[derive(Parser)]
+#[command(version)]
+struct Arguments {
+    /// Configuration file (TOML), laid over the defaults. Without it SYNCLINE_CONFIG names one.
+    #[arg(long)]
+    config: Option<PathBuf>,
+}
+
+/// Reads arguments and configuration, starts telemetry, runs `run` until a signal stops it, and
+/// turns the result into an exit code.
+///
+/// - `service`: `service.name` in traces and metrics.
+/// - `drain`: how long running work may take to end after the first signal.
+pub fn process_main(
+    service: &'static str,
+    drain: fn(&Config) -> Duration,
+    run: impl AsyncFnOnce(&Config, &Lifecycle) -> anyhow::Result<()>,
+) -> ExitCode {
+    let arguments = Arguments::parse();
+    run_main(async move {
+        let config = Config::load(arguments.config.as_deref())?;
+        let telemetry = telemetry::start(telemetry::Settings {
+            service_name: service,
+            service_namespace: &config.telemetry.service_namespace,
+            otlp_endpoint: config.telemetry.endpoint(),
+            json_logs: config.telemetry.log_format == crate::config::LogFormat::Json,
+            log_filter: &config.telemetry.log_filter,
+        })?;
+        let lifecycle = Lifecycle::start(drain(&config))?;
+        let outcome = run(&config, &lifecycle).await;
+        telemetry.shutdown().await;
+        outcome
+    })
+}

@@ -1,0 +1,222 @@
+//! The one handler: verify, write to the inbox, enqueue, answer.
+//!
+//! The commit in Postgres is the point of acceptance. Nothing before it is promised; nothing after
+//! it can lose the webhook.
+
+use std::sync::Arc;
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use common::fleet::Connection;
+use common::job::{Job, Priority, Task};
+use common::platform::{Notice, Refused, WebhookRequest};
+use common::store::inbox::{self, Delivery, Source};
+use common::telemetry;
+use tokio::time::timeout;
+use tracing::field::Empty;
+use tracing::{Instrument, Span, error, info_span, warn};
+
+use crate::Ingress;
+
+/// How long a platform is asked to wait when we cannot take its webhook.
+const RETRY_AFTER_SECONDS: &str = "5";
+
+/// Why a webhook is not taken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Rejection {
+    /// No such path: nothing is told about which part of it is wrong.
+    Unknown,
+    TooLarge,
+    TooSlow,
+    Broken,
+    Forged,
+    NotUnderstood,
+    /// We are the problem: the platform sends it again.
+    Overloaded,
+    StoreAway,
+}
+
+impl Rejection {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Unknown => "unknown",
+            Self::TooLarge => "too-large",
+            Self::TooSlow => "too-slow",
+            Self::Broken => "broken",
+            Self::Forged => "forged",
+            Self::NotUnderstood => "not-understood",
+            Self::Overloaded => "overloaded",
+            Self::StoreAway => "store-away",
+        }
+    }
+
+    /// Never 410: Eventbrite unsubscribes an endpoint that answers it.
+    const fn status(self) -> StatusCode {
+        match self {
+            Self::Unknown => StatusCode::NOT_FOUND,
+            Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
+            Self::Broken => StatusCode::BAD_REQUEST,
+            Self::Forged => StatusCode::UNAUTHORIZED,
+            Self::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::Overloaded | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+}
+
+impl IntoResponse for Rejection {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            (status, [(header::RETRY_AFTER, RETRY_AFTER_SECONDS)]).into_response()
+        } else {
+            status.into_response()
+        }
+    }
+}
+
+/// `POST /webhooks/{platform}/{endpoint}`: 202 once the webhook is written down.
+///
+/// The trace begins here: a `traceparent` from outside is a stranger's word.
+pub(crate) async fn receive(
+    State(ingress): State<Arc<Ingress>>,
+    Path((platform, endpoint)): Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    let span = info_span!(
+        parent: None,
+        "webhook",
+        otel.name = "POST /webhooks/{platform}/{endpoint}",
+        otel.kind = "server",
+        http.request.method = "POST",
+        http.route = "/webhooks/{platform}/{endpoint}",
+        http.response.status_code = Empty,
+        syncline.lane = Empty,
+        syncline.notices = Empty,
+        error.type = Empty,
+    );
+    let answer = async {
+        let known = ingress.fleet.connections.by_endpoint(&platform, &endpoint);
+        // The label of a metric is one of ours, never a stranger's text.
+        let label = known.map_or("unknown", |connection| connection.platform.name());
+        let outcome = match known {
+            Some(connection) => accept(&ingress, connection, &headers, body).await,
+            None => Err(Rejection::Unknown),
+        };
+        match outcome {
+            Ok(()) => {
+                ingress.metrics.webhook_received(label);
+                StatusCode::ACCEPTED.into_response()
+            }
+            Err(rejection) => {
+                ingress.metrics.webhook_refused(label, rejection.name());
+                Span::current().record("error.type", rejection.name());
+                rejection.into_response()
+            }
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    span.record("http.response.status_code", answer.status().as_u16());
+    answer
+}
+
+async fn accept(
+    ingress: &Ingress,
+    connection: &Connection,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<(), Rejection> {
+    Span::current().record("syncline.lane", connection.lane().as_str());
+    let _in_flight = ingress.in_flight.try_acquire().map_err(|_| Rejection::Overloaded)?;
+    let body =
+        match timeout(ingress.request_timeout, to_bytes(body, ingress.body_limit_bytes)).await {
+            Ok(Ok(body)) => body,
+            Ok(Err(error)) if is_too_large(&error) => return Err(Rejection::TooLarge),
+            Ok(Err(_)) => return Err(Rejection::Broken),
+            Err(_) => return Err(Rejection::TooSlow),
+        };
+    let request = WebhookRequest { headers, body: &body };
+    let notices = match connection.platform.receive(&connection.account, &request) {
+        Ok(notices) => notices,
+        Err(refused @ Refused::Forged(_)) => {
+            warn!(lane = %connection.lane(), reason = %refused, "webhook refused");
+            return Err(Rejection::Forged);
+        }
+        Err(refused @ Refused::NotUnderstood(_)) => {
+            error!(lane = %connection.lane(), reason = %refused, "webhook refused");
+            return Err(Rejection::NotUnderstood);
+        }
+    };
+    Span::current().record("syncline.notices", notices.len());
+    if notices.is_empty() {
+        return Ok(());
+    }
+    let trace = telemetry::current_traceparent();
+    write_down(ingress, connection, &notices, &trace).await?;
+    enqueue(ingress, connection, notices, &trace).await;
+    Ok(())
+}
+
+async fn write_down(
+    ingress: &Ingress,
+    connection: &Connection,
+    notices: &[Notice],
+    trace: &str,
+) -> Result<(), Rejection> {
+    let pairs: Vec<_> = notices
+        .iter()
+        .map(|notice| (notice.record_type.clone(), notice.external_id.clone()))
+        .collect();
+    let delivery = Delivery {
+        connection: connection.id,
+        priority: Priority::Webhook,
+        source: Source::Webhook,
+        trace,
+        notices: &pairs,
+    };
+    let written = timeout(ingress.request_timeout, inbox::accept(&ingress.fleet.db, &delivery));
+    match written.await {
+        Ok(Ok(_)) => Ok(()),
+        Ok(Err(error)) => {
+            warn!(%error, "webhook not written down: the platform is asked to send it again");
+            Err(Rejection::StoreAway)
+        }
+        Err(_) => Err(Rejection::StoreAway),
+    }
+}
+
+/// From here on the webhook is accepted. When Redis is away the sweeper enqueues it later.
+async fn enqueue(ingress: &Ingress, connection: &Connection, notices: Vec<Notice>, trace: &str) {
+    let jobs: Vec<Job> = notices
+        .into_iter()
+        .map(|notice| Job {
+            lane: connection.lane().clone(),
+            task: Task::Check { record_type: notice.record_type, external_id: notice.external_id },
+            priority: Priority::Webhook,
+            trace: trace.to_owned(),
+        })
+        .collect();
+    let span = info_span!("enqueue", otel.kind = "producer", messaging.system = "redis");
+    match ingress.fleet.queue.enqueue(&jobs).instrument(span).await {
+        Ok(_) => {
+            let (platform, jobs) = (connection.platform.name(), jobs.len() as u64);
+            ingress.metrics.jobs_enqueued(platform, Priority::Webhook.name(), jobs);
+        }
+        Err(error) => warn!(%error, "not enqueued yet: the sweeper will"),
+    }
+}
+
+fn is_too_large(error: &axum::Error) -> bool {
+    let mut cause: Option<&dyn std::error::Error> = Some(error);
+    while let Some(error) = cause {
+        if error.to_string().contains("length limit exceeded") {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}

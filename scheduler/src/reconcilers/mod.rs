@@ -1,0 +1,13 @@
+//! The repeated work of the scheduler, one file each.
+
+mod bulk;
+mod depths;
+mod retention;
+mod spot_checks;
+mod sweep;
+
+pub use bulk::Bulk;
+pub use depths::Depths;
+pub use retention::Retention;
+pub use spot_checks::SpotChecks;
+pub use sweep::Sweep;

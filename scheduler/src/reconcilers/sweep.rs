@@ -1,0 +1,148 @@
+//! Brings the index in Redis back to what Postgres says: open notices, running scans and
+//! suspected records whose job Redis does not have.
+
+use std::time::Duration;
+
+use common::config::{SchedulerConfig, WorkerConfig};
+use common::fleet::Fleet;
+use common::job::{Job, Priority, Task};
+use common::store::{bulk_runs, inbox, records};
+use tracing::info;
+use uuid::Uuid;
+
+use crate::Reconcile;
+
+/// A notice this young is being enqueued by whoever wrote it down.
+const BEING_ENQUEUED: Duration = Duration::from_secs(2);
+/// Pages of the inbox in one pass; the next one goes on from there.
+const PAGES_PER_PASS: u32 = 50;
+/// Suspected records of one type in one pass.
+const SUSPECTED_PER_PASS: u32 = 500;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Sweep {
+    fleet: Fleet,
+    batch: u32,
+    /// A missing record gets its second look from the worker that saw it missing; this much later
+    /// its job must have been lost.
+    confirm_after: Duration,
+    /// Where the walk through the inbox goes on.
+    position: i64,
+    /// The walk began after the present epoch's predecessor was lost.
+    rebuilding: bool,
+}
+
+impl Sweep {
+    /// A sweeper at the start of the inbox.
+    pub fn new(fleet: Fleet, scheduler: &SchedulerConfig, worker: &WorkerConfig) -> Self {
+        Self {
+            fleet,
+            batch: scheduler.sweep_batch,
+            confirm_after: worker.missing_confirm_after,
+            position: 0,
+            rebuilding: false,
+        }
+    }
+
+    /// Walks on through the inbox; `true` when the end was reached.
+    async fn notices(&mut self, changed: &mut u64) -> anyhow::Result<bool> {
+        // After a loss nobody is enqueueing anything that Redis still has.
+        let age = if self.rebuilding { Duration::ZERO } else { BEING_ENQUEUED };
+        for _ in 0..PAGES_PER_PASS {
+            let page = inbox::sweep(&self.fleet.db, self.position, age, self.batch).await?;
+            let jobs: Vec<Job> = page
+                .records
+                .into_iter()
+                .map(|record| Job {
+                    lane: record.lane,
+                    task: Task::Check {
+                        record_type: record.record_type,
+                        external_id: record.external_id,
+                    },
+                    priority: record.priority,
+                    trace: record.trace,
+                })
+                .collect();
+            *changed += self.ensure(jobs).await?;
+            let Some(next) = page.next else {
+                self.position = 0;
+                return Ok(true);
+            };
+            self.position = next;
+        }
+        Ok(false)
+    }
+
+    async fn scans(&self) -> anyhow::Result<u64> {
+        let runs = bulk_runs::all_running(&self.fleet.db).await?;
+        let jobs = runs
+            .into_iter()
+            .map(|run| Job {
+                lane: run.lane,
+                task: Task::Scan { record_type: run.record_type },
+                priority: Priority::Bulk,
+                trace: String::new(),
+            })
+            .collect();
+        self.ensure(jobs).await
+    }
+
+    async fn suspected(&self) -> anyhow::Result<u64> {
+        let mut changed = 0;
+        for connection in self.fleet.connections.iter() {
+            for kind in connection.platform.records() {
+                let record_type = kind.name.into();
+                let ids = records::suspected(
+                    &self.fleet.db,
+                    connection.id,
+                    &record_type,
+                    self.confirm_after,
+                    SUSPECTED_PER_PASS,
+                )
+                .await?;
+                let jobs = ids
+                    .into_iter()
+                    .map(|external_id| Job {
+                        lane: connection.lane().clone(),
+                        task: Task::Check { record_type: record_type.clone(), external_id },
+                        priority: Priority::SpotCheck,
+                        trace: String::new(),
+                    })
+                    .collect();
+                changed += self.ensure(jobs).await?;
+            }
+        }
+        Ok(changed)
+    }
+
+    async fn ensure(&self, mut jobs: Vec<Job>) -> anyhow::Result<u64> {
+        // One call for each lane.
+        jobs.sort_by(|a, b| a.lane.cmp(&b.lane));
+        let enqueued = self.fleet.queue.ensure(&jobs).await?;
+        Ok(enqueued.added + enqueued.raised)
+    }
+}
+
+impl Reconcile for Sweep {
+    const NAME: &'static str = "sweep";
+
+    async fn activate(&mut self) -> anyhow::Result<u64> {
+        let lost = self.fleet.queue.epoch().await?.is_none();
+        if lost && !self.rebuilding {
+            info!("Redis knows nothing of us: the index is rebuilt from Postgres");
+            (self.rebuilding, self.position) = (true, 0);
+        }
+        let mut changed = self.scans().await?;
+        changed += self.suspected().await?;
+        let complete = self.notices(&mut changed).await?;
+        if self.rebuilding && complete {
+            self.rebuilding = false;
+            let epoch = Uuid::now_v7().to_string();
+            if self.fleet.queue.begin_epoch(&epoch).await? {
+                info!(epoch, "the index is complete");
+            }
+        }
+        Ok(changed)
+    }
+}

@@ -1,0 +1,117 @@
+//! What jobs do: one match on the task.
+
+mod check;
+mod scan;
+
+use std::fmt;
+
+use common::fleet::Connection;
+use common::ids::{ExternalId, Fence, RecordType};
+use common::job::{JobId, Priority, Task};
+use common::platform::{Call, PlatformError};
+use common::queue::Leased;
+use common::store::StoreError;
+
+use crate::batch::Worker;
+use crate::outcome::Then;
+use crate::permits::BatchPermits;
+
+pub use scan::Brake;
+
+/// A batch as handlers see it: jobs of one group, and the right to work on them.
+pub struct Work<'a> {
+    /// Stores, settings.
+    pub worker: &'a Worker,
+    /// Whose jobs they are.
+    pub connection: &'a Connection,
+    /// Where requests get their permits.
+    pub permits: &'a BatchPermits<'a>,
+    /// At which they waited.
+    pub priority: Priority,
+    /// Carried by every write.
+    pub fence: Fence,
+    /// At least one.
+    pub jobs: &'a [Leased],
+}
+
+impl Work<'_> {
+    fn call<'a>(&'a self, kind: &'a str) -> Call<'a> {
+        Call::new(&self.worker.api, &self.connection.account, self.permits, kind)
+    }
+}
+
+/// Why nothing can be said about any job of a batch.
+#[derive(Debug)]
+pub enum Failure {
+    /// The platform, or the way to it.
+    Platform(PlatformError),
+    /// Postgres or Redis.
+    Store(anyhow::Error),
+}
+
+impl Failure {
+    /// For spans.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Platform(error) => error.name(),
+            Self::Store(_) => "store",
+        }
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Platform(error) => write!(f, "{error}"),
+            Self::Store(error) => write!(f, "{error:#}"),
+        }
+    }
+}
+
+impl From<PlatformError> for Failure {
+    fn from(error: PlatformError) -> Self {
+        Self::Platform(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Store(error.into())
+    }
+}
+
+/// Does the batch, and says what becomes of each of its jobs, in their order.
+///
+/// # Errors
+///
+/// When nothing can be said about any of them.
+pub async fn run(work: &Work<'_>) -> Result<Vec<Then>, Failure> {
+    // All jobs of a batch are of one group, and so of one kind.
+    let Some(first) = work.jobs.first() else { return Ok(Vec::new()) };
+    match Task::try_from(&first.id) {
+        Ok(Task::Check { record_type, .. }) => check::run(work, &record_type).await,
+        Ok(Task::Scan { record_type }) => scan::run(work, &record_type).await,
+        Err(error) => Err(PlatformError::Unexpected { what: error.to_string() }.into()),
+    }
+}
+
+/// A record type that this connection's platform does not have: written by another version,
+/// perhaps.
+fn unknown(record_type: &RecordType) -> Failure {
+    PlatformError::Unexpected { what: format!("no record type {record_type} on this platform") }
+        .into()
+}
+
+/// The record that a check looks at.
+fn external_id(id: &JobId) -> Option<ExternalId> {
+    match Task::try_from(id) {
+        Ok(Task::Check { external_id, .. }) => Some(external_id),
+        _ => None,
+    }
+}

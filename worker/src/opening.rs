@@ -1,0 +1,59 @@
+//! Opening a lane whose buckets and ledgers Redis does not know: it is new, or all was lost.
+
+use std::time::Duration;
+
+use anyhow::Context;
+use common::fleet::Fleet;
+use common::ids::Lane;
+use common::queue::Ledger;
+use common::store::{self, connections, sent_requests};
+use tokio::time::sleep;
+use tracing::info;
+
+/// Rebuilds the ledgers of `lane` from Postgres and opens it.
+///
+/// A lane that was never opened cannot have sent anything: its ledgers are empty. Otherwise the
+/// quotas with long windows are rebuilt from the requests that were recorded before they were sent
+/// ([`common::quota::Quota::is_recorded`]); the others stay closed for one window, which is short.
+///
+/// # Errors
+///
+/// When a store cannot be reached; the lane then stays closed until its windows have passed.
+pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
+    let connection = fleet.connections.get(lane).context("no such connection")?;
+    let quotas = &connection.limits.quotas;
+    let opening = connections::open_lane(&fleet.db, connection.id).await?;
+    let ledgers = if opening.first_time {
+        vec![Ledger::Empty; quotas.len()]
+    } else {
+        // Permits that were granted just before the loss are recorded, or not used any more, after
+        // this: a permit's request is recorded before it is sent, within its use-by time.
+        sleep(fleet.queue.settings().permit_use_by).await;
+        let mut ledgers = Vec::new();
+        for quota in quotas {
+            ledgers.push(if quota.is_recorded() {
+                let longest = quota.window + fleet.queue.settings().request_timeout;
+                // The time before the rows: an age that is too small holds a slot too long.
+                let now = store::now(&fleet.db).await?;
+                let sent = sent_requests::since(&fleet.db, connection.id, longest).await?;
+                let age = |sent_at| Duration::try_from(now.duration_since(sent_at));
+                Ledger::Sent(sent.iter().map(|r| age(r.sent_at).unwrap_or_default()).collect())
+            } else {
+                Ledger::Keep
+            });
+        }
+        ledgers
+    };
+    let opened = fleet.queue.open(lane, &ledgers).await?;
+    if opened {
+        let rebuilt: usize = ledgers
+            .iter()
+            .map(|ledger| if let Ledger::Sent(ages) = ledger { ages.len() } else { 0 })
+            .sum();
+        info!(%lane, first_time = opening.first_time, rebuilt, "lane opened");
+    }
+    if connections::is_parked(&fleet.db, connection.id).await? {
+        fleet.queue.pause(lane).await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,106 @@
+//! The permits of one batch: the one that its claim brought, then further ones from the bucket.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use common::fleet::{Connection, Fleet};
+use common::job::Priority;
+use common::queue::PermitReport;
+use common::quota::{Permit, Permits, QuotaError, RateSignal};
+use common::store::sent_requests;
+use tokio::time::{Instant, sleep};
+use tracing::warn;
+
+/// A job waits in place for a further permit this long at most.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// Windows up to this length are settled at once: waiting for the database would cost them a
+/// large share of their rate.
+const SHORT_WINDOW: Duration = Duration::from_secs(5);
+
+/// Where a batch gets its permits.
+#[derive(Debug)]
+pub struct BatchPermits<'a> {
+    fleet: &'a Fleet,
+    connection: &'a Connection,
+    priority: Priority,
+    first: Mutex<Option<Permit>>,
+    used: Mutex<Vec<PermitReport>>,
+    /// No permit is taken after this: the lease is about to end.
+    until: Instant,
+}
+
+impl<'a> BatchPermits<'a> {
+    /// - `first`: what the claim brought.
+    /// - `until`: when the lease ends, as far as it is known now.
+    pub fn new(
+        fleet: &'a Fleet,
+        connection: &'a Connection,
+        priority: Priority,
+        first: Permit,
+        until: Instant,
+    ) -> Self {
+        let (first, used) = (Mutex::new(Some(first)), Mutex::default());
+        Self { fleet, connection, priority, first, used, until }
+    }
+
+    /// The permits that were used and are not settled yet.
+    pub fn take_used(&self) -> Vec<PermitReport> {
+        std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn take_first(&self, kind: &str) -> Option<Permit> {
+        let mut first = self.first.lock().unwrap_or_else(PoisonError::into_inner);
+        first.take_if(|permit| permit.kind == kind)
+    }
+
+    async fn acquire(&self, kind: &str) -> Result<Permit, QuotaError> {
+        let give_up = Instant::now() + PATIENCE;
+        loop {
+            let acquired = self.fleet.queue.acquire(self.connection.lane(), kind, self.priority);
+            match acquired.await {
+                Ok(Ok(permit)) => return Ok(permit),
+                Ok(Err(wait)) if Instant::now() + wait <= give_up.min(self.until) => {
+                    sleep(wait).await;
+                }
+                Ok(Err(wait)) => return Err(QuotaError::After(wait)),
+                Err(error) => return Err(QuotaError::Unreachable(error.into())),
+            }
+        }
+    }
+
+    fn draws_on(&self, kind: &str, of_interest: impl Fn(&common::quota::Quota) -> bool) -> bool {
+        self.connection.limits.drawn_on(kind).any(of_interest)
+    }
+}
+
+#[async_trait]
+impl Permits for BatchPermits<'_> {
+    async fn take(&self, kind: &str) -> Result<Permit, QuotaError> {
+        let permit = match self.take_first(kind) {
+            Some(permit) if Instant::now() < permit.use_by => permit,
+            _ => self.acquire(kind).await?,
+        };
+        if self.draws_on(kind, common::quota::Quota::is_recorded) {
+            // Before it is sent: a lost ledger is rebuilt from these rows.
+            sent_requests::record(&self.fleet.db, self.connection.id, &[permit.id])
+                .await
+                .map_err(|error| QuotaError::Unreachable(error.into()))?;
+        }
+        Ok(permit)
+    }
+
+    async fn settle(&self, permit: Permit, signal: RateSignal) {
+        let at_once = signal.refused_for.is_some()
+            || self.draws_on(&permit.kind, |quota| quota.window <= SHORT_WINDOW);
+        let report = PermitReport { id: permit.id, kind: permit.kind, signal };
+        if !at_once {
+            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(report);
+            return;
+        }
+        if let Err(error) = self.fleet.queue.observe(self.connection.lane(), &[report]).await {
+            // Its slot is then held until its deadline, which is the safe side.
+            warn!(%error, lane = %self.connection.lane(), "a permit could not be settled");
+        }
+    }
+}
