@@ -54,7 +54,7 @@ async fn the_fence_decides_between_fetches_of_one_instant(db: PgPool) {
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn two_looks_make_a_tombstone_and_a_third_brings_the_record_back(db: PgPool) {
-    let scene = Scene::new(db).await;
+    let scene = Scene::an_hour_ago(db).await;
     scene.look(0, found("a", 1)).await;
     // when, what was found, what becomes of it, the flags afterwards
     for (seconds, look, expected, flags) in [
@@ -135,7 +135,7 @@ async fn a_record_that_occurs_twice_in_a_batch_is_written_once_as_seen_last(db: 
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn what_was_not_verified_for_longest_comes_first(db: PgPool) {
-    let scene = Scene::new(db).await;
+    let scene = Scene::an_hour_ago(db).await;
     for (seconds, look) in [
         (1, found("oldest", 1)),
         (2, found("suspected", 1)),

@@ -33,6 +33,12 @@ impl Scene {
         Self { db, connection, record_type: "profile".into(), start }
     }
 
+    /// The same, with a start that is an hour old.
+    pub(crate) async fn an_hour_ago(db: PgPool) -> Self {
+        let scene = Self::new(db).await;
+        Self { start: scene.start - SignedDuration::from_hours(1), ..scene }
+    }
+
     /// The instant `seconds` after the start.
     pub(crate) fn at(&self, seconds: i64) -> Timestamp {
         self.start + SignedDuration::from_secs(seconds)
