@@ -41,12 +41,12 @@ const LOCK_TIMEOUT: &str = "10s";
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "30s";
 /// How long a caller waits for a free connection before it gives up.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// Attempts to reach the server at start; with the delays between them about half a minute.
-const CONNECT_ATTEMPTS: usize = 9;
-/// The longest delay between two of them.
-const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
+/// How long [`connect`] waits for a server that is away or starting.
+const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
+/// The longest delay between two attempts.
+const CONNECT_DELAY_MAX: Duration = Duration::from_secs(3);
 
-/// Opens a pool of up to `max_connections` and waits about half a minute for the server to answer.
+/// Opens a pool of up to `max_connections`; waits up to half a minute for a server that is away.
 ///
 /// - `url`: `postgres://user:password@host:port/database`.
 ///
@@ -56,7 +56,7 @@ const CONNECT_DELAY_MAX: Duration = Duration::from_secs(5);
 ///
 /// # Errors
 ///
-/// When the address is not one, or the last attempt fails.
+/// When the address is not one, the server refuses us, or it is away for too long.
 #[tracing::instrument(skip_all, err)]
 pub async fn connect(url: &SecretString, max_connections: u32) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url
@@ -75,13 +75,13 @@ pub async fn connect(url: &SecretString, max_connections: u32) -> Result<PgPool,
     let backoff = ExponentialBuilder::default()
         .with_jitter()
         .with_max_delay(CONNECT_DELAY_MAX)
-        .with_max_times(CONNECT_ATTEMPTS);
-    (|| pool.clone().connect_with(options.clone()))
+        .without_max_times();
+    let connecting = (|| pool.clone().connect_with(options.clone()))
         .retry(backoff)
         .when(may_pass)
-        .notify(|error, delay| tracing::warn!(%error, ?delay, "cannot reach Postgres yet"))
-        .await
-        .map_err(StoreError::from)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "cannot reach Postgres yet"));
+    let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+    Ok(connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
 }
 
 /// Whether the same attempt may succeed in a moment: the server is away or starting, as opposed to

@@ -90,7 +90,7 @@ async fn a_page_and_its_cursor_move_together_or_not_at_all(db: PgPool) {
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn the_watermark_is_never_later_than_the_start_and_never_goes_back(db: PgPool) {
     let scene = Scene::new(db).await;
-    let overlap = Duration::from_secs(60);
+    let overlap = Duration::from_mins(1);
     let hours = SignedDuration::from_hours;
     assert_eq!(watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap(), None);
 
@@ -111,7 +111,7 @@ async fn the_watermark_is_never_later_than_the_start_and_never_goes_back(db: PgP
         let actual = finish(&mut *tx, run.id, overlap).await.unwrap();
         tx.commit().await.unwrap();
 
-        let expected = expected.unwrap_or(run.started_at - SignedDuration::from_secs(60));
+        let expected = expected.unwrap_or(run.started_at - SignedDuration::from_mins(1));
         assert_eq!(actual, expected, "since {since:?}, latest {latest_version:?}");
         let stored = watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap();
         assert_eq!(stored, Some(expected));

@@ -1,5 +1,6 @@
 //! Stories about the store, each in a database of its own. They need nothing but `DATABASE_URL`,
 //! whose user may create databases.
+#![cfg(test)]
 
 mod bulk_runs;
 mod connections;

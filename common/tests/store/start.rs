@@ -2,8 +2,8 @@
 
 use common::store::{self, StoreError};
 use secrecy::SecretString;
-use sqlx::PgPool;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, PgPool};
 
 #[sqlx::test(migrations = false)]
 async fn migrations_apply_to_an_empty_database_and_again_do_nothing(db: PgPool) {
@@ -18,7 +18,6 @@ async fn migrations_apply_to_an_empty_database_and_again_do_nothing(db: PgPool) 
 
 #[sqlx::test(migrations = false)]
 async fn a_connection_has_time_outs(_: PgPoolOptions, options: PgConnectOptions) {
-    use sqlx::ConnectOptions;
     let url = SecretString::from(options.to_url_lossy().to_string());
     let db = store::connect(&url, 2).await.unwrap();
     for (setting, expected) in [
@@ -43,4 +42,12 @@ async fn an_address_that_is_none_is_not_repeated_in_the_error() {
     let error = store::connect(&url, 1).await.unwrap_err();
     assert!(matches!(error, StoreError::Address));
     assert!(!format!("{error:?} {error}").contains("hunter2"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_server_that_refuses_us_is_not_asked_again(_: PgPoolOptions, options: PgConnectOptions) {
+    let url = options.database("no such database").to_url_lossy().to_string();
+    let error = store::connect(&SecretString::from(url), 1).await.unwrap_err();
+    let StoreError::Database(sqlx::Error::Database(error)) = error else { panic!("{error:?}") };
+    assert_eq!(error.code().as_deref(), Some("3D000"));
 }
