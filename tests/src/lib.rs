@@ -1,1 +1,8 @@
-//! The harness.
+//! The whole fleet under test, and the demo: what both need.
+
+pub mod config_file;
+pub mod demo;
+pub mod http;
+pub mod mirror;
+pub mod program;
+pub mod scene;

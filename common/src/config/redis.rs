@@ -15,8 +15,8 @@ pub struct RedisConfig {
     /// Its address; may hold a password.
     #[serde(serialize_with = "secret::hidden")]
     pub url: SecretString,
-    /// Over how many hash slots the lanes are spread, 1 to 256.
-    pub shards: u32,
+    /// What all keys begin with; empty where this fleet has the database to itself.
+    pub namespace: String,
     /// How long a starting process keeps trying to reach it.
     #[serde(with = "duration")]
     pub wait: Duration,
@@ -36,6 +36,11 @@ impl RedisConfig {
             _ => "is no address of Redis: write redis://host:port or unix:///path/to/socket",
         };
         problems.require(what.is_empty(), "redis.url", what);
-        problems.require((1..=256).contains(&self.shards), "redis.shards", "must be 1 to 256");
+        problems.require(
+            self.namespace.len() <= 64
+                && self.namespace.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-'),
+            "redis.namespace",
+            "must be at most 64 letters, digits and -",
+        );
     }
 }

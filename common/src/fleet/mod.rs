@@ -53,7 +53,7 @@ impl Fleet {
             .await
             .context("redis.url: the server cannot be reached")?;
         let connections = Connections::open(&config.connections, &db).await?;
-        let keys = Keys::new("");
+        let keys = Keys::new(&config.redis.namespace);
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
         let book = LaneBook::new(&keys, lanes)?;
         let settings = QueueSettings {

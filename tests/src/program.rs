@@ -1,0 +1,106 @@
+//! A program of the fleet as a process of its own: started, signalled, killed.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, ExitStatus, Stdio};
+
+use anyhow::{Context, anyhow};
+use tokio::process::Child;
+
+/// A running program. Killed when dropped.
+#[derive(Debug)]
+pub struct Program {
+    name: String,
+    child: Child,
+}
+
+impl Program {
+    /// Starts a program of this workspace.
+    ///
+    /// - `log`: where its standard error goes; `None` throws it away.
+    ///
+    /// # Errors
+    ///
+    /// When it was not built.
+    pub fn start(
+        name: &str,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        log: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let stderr = match log {
+            Some(log) => {
+                let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
+                Stdio::from(file)
+            }
+            None => Stdio::null(),
+        };
+        let mut command = Command::new(binary(name)?);
+        command
+            .args(arguments)
+            .envs(environment.iter().copied())
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(stderr);
+        let child = tokio::process::Command::from(command)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("cannot start {name}"))?;
+        Ok(Self { name: name.to_owned(), child })
+    }
+
+    /// What it is called.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Its standard output, once.
+    pub fn stdout(&mut self) -> Option<tokio::process::ChildStdout> {
+        self.child.stdout.take()
+    }
+
+    /// `Some` when it has ended.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot tell.
+    pub fn ended(&mut self) -> anyhow::Result<Option<ExitStatus>> {
+        Ok(self.child.try_wait()?)
+    }
+
+    /// SIGKILL: it gets no chance to tidy up.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        Ok(self.child.kill().await?)
+    }
+
+    /// SIGTERM, then waits for its end.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
+        let pid = self.child.id().ok_or_else(|| anyhow!("{} has ended", self.name))?;
+        let killed = tokio::process::Command::new("kill")
+            .args(["-TERM", &pid.to_string()])
+            .status()
+            .await?;
+        if !killed.success() {
+            return Err(anyhow!("{} could not be signalled", self.name));
+        }
+        Ok(self.child.wait().await?)
+    }
+}
+
+/// The program beside this one, or (for tests) one folder above.
+fn binary(name: &str) -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe()?;
+    this.ancestors()
+        .skip(1)
+        .take(2)
+        .map(|folder| folder.join(name))
+        .find(|file| file.is_file())
+        .ok_or_else(|| anyhow!("{name} is not built: run cargo build --workspace --bins"))
+}
