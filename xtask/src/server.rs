@@ -161,7 +161,8 @@ mod tests {
     fn a_server_that_lost_its_port_is_started_on_another() {
         let folder = tempfile::tempdir().unwrap();
         let mut ports = Vec::new();
-        let scripts = ["echo 'bind: Address already in use'; exit 1", "exec sleep 1000"];
+        let scripts =
+            ["echo 'bind: Address already in use'; exit 1", "echo ready; exec sleep 1000"];
         let (server, port) = Server::start(
             folder.path(),
             &Signals::ignore(),
@@ -169,7 +170,7 @@ mod tests {
                 ports.push(port);
                 Ok(shell(scripts[ports.len() - 1]))
             },
-            |port| port != 0 && fs::read_to_string(folder.path().join("log")).unwrap().is_empty(),
+            |_| fs::read_to_string(folder.path().join("log")).unwrap() == "ready\n",
         )
         .unwrap();
         assert_eq!(ports.len(), 2);
