@@ -80,28 +80,37 @@ impl Dev {
     }
 
     /// In the clone; else, where it lies too deep or closed to the servers' user, in a folder for
-    /// temporary files that is named after the clone.
+    /// temporary files.
+    fn servers_folder(&self, account: &Account) -> anyhow::Result<PathBuf> {
+        let fits = |folder: &PathBuf| {
+            fits_a_socket(folder)
+                && (folder.is_dir() || fs::create_dir(folder).is_ok())
+                && account.can_enter(folder.parent().unwrap_or(folder))
+        };
+        if fits(&self.folder) {
+            return Ok(self.folder.clone());
+        }
+        Base::all(&self.places.target)
+            .iter()
+            .filter(|base| base.is_shared() && base.make().is_ok())
+            .map(|base| base.path().join(self.shared_name()))
+            .find(fits)
+            .context("found no folder for the servers")
+    }
+
+    /// Every folder that [`servers_folder`](Self::servers_folder) may ever have chosen.
     fn candidates(&self) -> Vec<PathBuf> {
-        let mut hash = DefaultHasher::new();
-        self.folder.hash(&mut hash);
-        let name = format!("dev-{:016x}", hash.finish());
         let bases = Base::all(&self.places.target);
-        let shared = bases.iter().filter(|base| base.is_shared()).map(|b| b.path().join(&name));
+        let shared = bases.iter().filter(|base| base.is_shared());
+        let shared = shared.map(|base| base.path().join(self.shared_name()));
         std::iter::once(self.folder.clone()).chain(shared).collect()
     }
 
-    fn servers_folder(&self, account: &Account) -> anyhow::Result<PathBuf> {
-        for base in Base::all(&self.places.target).iter().filter(|base| base.is_shared()) {
-            // Made as needed; one that is not ours is passed over below.
-            drop(base.make());
-        }
-        let fits = |folder: &PathBuf| {
-            let base = folder.parent().unwrap_or(folder);
-            fits_a_socket(folder)
-                && account.can_enter(base)
-                && (folder.is_dir() || fs::create_dir(folder).is_ok())
-        };
-        self.candidates().into_iter().find(fits).context("found no folder for the servers")
+    /// The name of this clone's folder among those of other clones.
+    fn shared_name(&self) -> String {
+        let mut hash = DefaultHasher::new();
+        self.folder.hash(&mut hash);
+        format!("dev-{:016x}", hash.finish())
     }
 }
 
