@@ -40,11 +40,7 @@ pub fn start(
     let (server, port) = Server::start(
         folder,
         signals,
-        |port| {
-            // What a crash left: the new server must not be taken for ready because of it.
-            drop(fs::remove_file(cluster.directory.join("postmaster.pid")));
-            Ok(cluster.server(port, data))
-        },
+        |port| Ok(cluster.server(port, data)),
         |port| cluster.is_ready(port),
     )?;
     Ok((server, format!("postgres://{NAME}:{password}@127.0.0.1:{port}/{NAME}")))
@@ -187,7 +183,7 @@ impl Cluster<'_> {
     }
 
     /// Postgres itself writes down which port it listens on and when it is ready (`pidfile.h`):
-    /// line 4 the port, line 8 the status.
+    /// line 4 the port, line 8 the status. What a crash left there has another port.
     fn is_ready(&self, port: u16) -> bool {
         let file = self.directory.join("postmaster.pid");
         let text = fs::read_to_string(file).unwrap_or_default();
