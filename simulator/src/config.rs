@@ -181,9 +181,9 @@ impl Config {
     pub fn lively(seed: u64) -> Self {
         let mut config = Self { seed, ..Self::default() };
         let changes = ChangeConfig {
-            per_record_hour: 4.0,
+            per_record_hour: 30.0,
             spread: 1.5,
-            creations_hour: 240.0,
+            creations_hour: 600.0,
             delete_share: 0.02,
             volatile_share: 0.2,
         };

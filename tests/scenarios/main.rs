@@ -3,3 +3,5 @@
 // `cfg(test)` tells the lints that what the tests share may unwrap too.
 #[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod webhooks;

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
@@ -70,7 +71,9 @@ impl ConfigFolder {
     ) -> anyhow::Result<Self> {
         let folder = tempfile::Builder::new().prefix("syncline-").tempdir()?;
         for (name, secret) in &platforms.secrets {
-            fs::write(folder.path().join(name), secret)?;
+            let file = folder.path().join(name);
+            fs::write(&file, secret)?;
+            fs::set_permissions(&file, fs::Permissions::from_mode(0o600))?;
         }
         let place = folder.path().display();
         let Platforms { klaviyo_url, eventbrite_url, organization, .. } = platforms;
@@ -103,6 +106,11 @@ endpoint_id_file = "{place}/eventbrite-endpoint"
     /// The folder.
     pub fn path(&self) -> &Path {
         self.folder.path()
+    }
+
+    /// Leaves the folder where it is when this is dropped.
+    pub fn keep(self) -> PathBuf {
+        self.folder.keep()
     }
 
     /// The settings as a process reads them, with these variables as its environment.

@@ -83,10 +83,8 @@ impl Program {
     /// When it has ended already.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         let pid = self.child.id().ok_or_else(|| anyhow!("{} has ended", self.name))?;
-        let killed = tokio::process::Command::new("kill")
-            .args(["-TERM", &pid.to_string()])
-            .status()
-            .await?;
+        let killed =
+            tokio::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
         if !killed.success() {
             return Err(anyhow!("{} could not be signalled", self.name));
         }

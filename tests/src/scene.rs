@@ -52,12 +52,14 @@ impl Default for Setup {
         Self {
             simulator,
             settings: String::new(),
-            klaviyo: r#"quotas.steady = { limit = 6000, window = "1m", burst = 100, headroom = 5 }"#
-                .to_owned(),
-            eventbrite: r#"quotas.hour = { limit = 100000, window = "1h", burst = 100, headroom = 5 }
+            klaviyo:
+                r#"quotas.steady = { limit = 6000, window = "1m", burst = 100, headroom = 5 }"#
+                    .to_owned(),
+            eventbrite:
+                r#"quotas.hour = { limit = 100000, window = "1h", burst = 100, headroom = 5 }
                 confirm_after = []
                 young = "0s""#
-                .to_owned(),
+                    .to_owned(),
         }
     }
 }
@@ -179,8 +181,7 @@ impl Scene {
         }
         let (fleet, config) = (self.fleet().await?, self.config.ingress.clone());
         let lifecycle = self.lifecycle.clone();
-        self.tasks
-            .spawn(async move { ingress::serve(listener, fleet, &config, &lifecycle).await });
+        self.tasks.spawn(async move { ingress::serve(listener, fleet, &config, &lifecycle).await });
         self.ingress = Some(base);
         Ok(())
     }

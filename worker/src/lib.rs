@@ -52,7 +52,6 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
     let working = async {
         pool::run(&worker, waiter, lifecycle).await;
-        lifecycle.stop();
         lifecycle.hard().cancel();
         anyhow::Ok(())
     };

@@ -12,15 +12,11 @@ use common::store::bulk_runs::{self, Mode, NewRun};
 use common::store::schedules::{self, NewSchedule, Schedule};
 use common::{store, telemetry};
 use croner::Cron;
+use jiff::Timestamp;
 use jiff::tz::TimeZone;
-use jiff::{SignedDuration, Timestamp};
 use tracing::info;
 
 use crate::Reconcile;
-
-/// Ticks that were missed while no scheduler ran are not made up for one by one: the latest of
-/// them is enough. None is looked for further back than this.
-const LOOK_BACK: SignedDuration = SignedDuration::from_hours(48);
 
 /// See the module.
 #[derive(Debug)]
@@ -67,8 +63,9 @@ impl Bulk {
         Ok(Self { fleet, overlap, crons: HashMap::new() })
     }
 
-    /// The tick that is due: the latest one at or before `now` that nobody took. A schedule that
-    /// never ticked is due at once, so that a new connection is mirrored without waiting.
+    /// The tick that is due: the latest one at or before `now`, when nobody took it. Those before it
+    /// that were missed are not made up for. A schedule that never ticked is due at once, so that a
+    /// new connection is mirrored without waiting.
     fn due(&mut self, schedule: &Schedule, now: Timestamp) -> anyhow::Result<Option<Timestamp>> {
         let Some(last) = schedule.last_tick else { return Ok(Some(now)) };
         if !self.crons.contains_key(&schedule.cron) {
@@ -77,11 +74,13 @@ impl Bulk {
             self.crons.insert(schedule.cron.clone(), cron);
         }
         let cron = self.crons.get(&schedule.cron).context("the expression was read above")?;
-        let from = last.max(now - LOOK_BACK).to_zoned(TimeZone::UTC);
-        let next = cron.find_next_occurrence(&from, false)?.timestamp();
-        Ok((next <= now).then_some(next))
+        let at = now.to_zoned(TimeZone::UTC);
+        let latest = cron.find_previous_occurrence(&at, true)?.timestamp();
+        Ok((latest > last).then_some(latest))
     }
 
+    /// Takes the tick and starts its run. While another run of the record type is running, the tick
+    /// waits: `false`.
     async fn tick(&self, schedule: &Schedule, tick: Timestamp) -> anyhow::Result<bool> {
         let mut tx = self.fleet.db.begin().await?;
         if !schedules::claim_tick(&mut *tx, schedule.id, tick).await? {
@@ -101,15 +100,11 @@ impl Bulk {
             record_type: schedule.record_type.clone(),
             changed_since,
         };
-        // While one is running, a tick is over: the next one comes.
-        let started = bulk_runs::start(&mut *tx, &new).await?;
-        if let Some(run) = started {
-            schedules::note_run(&mut *tx, schedule.id, tick, run).await?;
-        }
-        tx.commit().await?;
-        if started.is_none() {
+        let Some(run) = bulk_runs::start(&mut *tx, &new).await? else {
             return Ok(false);
-        }
+        };
+        schedules::note_run(&mut *tx, schedule.id, tick, run).await?;
+        tx.commit().await?;
         info!(lane = %schedule.lane, record_type = %schedule.record_type, mode = %schedule.mode, "scan started");
         let job = Job {
             lane: schedule.lane.clone(),
