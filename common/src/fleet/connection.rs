@@ -140,7 +140,11 @@ fn unknown(lane: &Lane) -> anyhow::Error {
 
 /// The platform's quotas with those of the configuration in their place. One that the platform
 /// does not have is drawn on by every request.
-fn limits(platform: &dyn Platform, config: &ConnectionConfig) -> anyhow::Result<LaneLimits> {
+///
+/// # Errors
+///
+/// When the quotas contradict themselves or each other.
+pub fn limits(platform: &dyn Platform, config: &ConnectionConfig) -> anyhow::Result<LaneLimits> {
     let mut limits = platform.limits();
     for (name, quota) in &config.quotas {
         let quota = quota.quota(name);

@@ -4,7 +4,7 @@ mod connection;
 mod health;
 mod process;
 
-pub use connection::{Connection, Connections};
+pub use connection::{Connection, Connections, limits};
 pub use health::{Health, serve_health};
 pub use process::process_main;
 
@@ -73,6 +73,22 @@ impl Fleet {
     pub fn waiter(&self, config: &Config) -> anyhow::Result<Waiter> {
         Waiter::new(&config.redis.url, self.queue.keys()).context("redis.url")
     }
+}
+
+/// The queue for a process that claims nothing: it can enqueue, hold lanes and count what waits, and
+/// needs no account's secrets for that.
+///
+/// - `wait`: how long it keeps trying to reach Redis.
+///
+/// # Errors
+///
+/// When Redis cannot be reached in time.
+pub async fn open_queue(config: &Config, wait: Duration) -> anyhow::Result<RedisQueue> {
+    let redis = connect_redis(&config.redis.url, wait)
+        .await
+        .context("redis.url: the server cannot be reached")?;
+    let (keys, settings) = (Keys::new(""), QueueSettings::default());
+    Ok(RedisQueue::new(redis, keys, LaneBook::default(), settings))
 }
 
 /// One connection for everything that does not block; it reconnects by itself.
