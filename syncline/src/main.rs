@@ -1,3 +1,192 @@
 //! The operator's command line.
 
-fn main() {}
+mod answer;
+mod check;
+mod check_config;
+mod connections;
+mod dead_letters;
+mod depths;
+mod hash;
+mod hold;
+mod migrate;
+mod named;
+mod status;
+mod stores;
+mod sync;
+mod table;
+mod verify_webhook;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use common::config::Config;
+use common::lifecycle::run_main;
+use common::telemetry;
+
+use crate::answer::Answer;
+
+/// What is logged: warnings about settings, and panics. All else is an answer or an error.
+const LOG_FILTER: &str = "off,common::config=warn,common::lifecycle=error";
+
+/// Looks after a fleet that mirrors records from other people's platforms.
+///
+/// Ends with 0 when all was done, with 1 when it was refused or failed, with 2 when it was called
+/// wrongly.
+#[derive(Parser)]
+#[command(name = "syncline", version)]
+struct Cli {
+    /// Configuration file (TOML), laid over the defaults. Without it SYNCLINE_CONFIG names one.
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Bring the tables in Postgres up to date; needs a connection that does not go through a
+    /// pooling proxy.
+    Migrate,
+    /// Read the configuration and every secret it names, and say what would be run with.
+    CheckConfig,
+    /// How the mirror stands: connections, records, operations, bulk runs.
+    Status(status::Arguments),
+    /// The accounts that are mirrored.
+    #[command(subcommand)]
+    Connections(connections::Command),
+    /// Start a bulk run: read a record type from its platform.
+    Sync(sync::Arguments),
+    /// Look at single records now, before all bulk work.
+    Check(check::Arguments),
+    /// Hold all work of a connection, until `resume`. Redis remembers it; what must survive the
+    /// loss of Redis is `connections park`.
+    Pause(hold::Arguments),
+    /// End a pause.
+    Resume(hold::Arguments),
+    /// How much waits for each connection, and what holds it.
+    Depths(depths::Arguments),
+    /// Jobs that were given up.
+    #[command(subcommand)]
+    DeadLetters(dead_letters::Command),
+    /// Canonical form and hash of a record on standard input, as the mirror compares it.
+    Hash(hash::Arguments),
+    /// Whether a webhook on standard input is the platform's own, and which records it names.
+    ///
+    /// Ends with 0 when it would be taken, with 1 when its signature is refused, with 2 when the
+    /// signature is right and the body not understood.
+    VerifyWebhook(verify_webhook::Arguments),
+}
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let mut code = ExitCode::FAILURE;
+    // When it fails, what runs the process has failed and has said so.
+    let _started = run_main(async {
+        let telemetry = telemetry::start(telemetry::Settings {
+            service_name: "syncline",
+            service_namespace: "syncline",
+            otlp_endpoint: None,
+            json_logs: false,
+            log_filter: LOG_FILTER,
+        })?;
+        code = match cli.command.run(cli.config).await {
+            Ok(answer) => answer.give(),
+            Err(error) => answer::failed(&error),
+        };
+        telemetry.shutdown().await;
+        Ok(())
+    });
+    code
+}
+
+impl Command {
+    async fn run(self, file: Option<PathBuf>) -> anyhow::Result<Answer> {
+        // Two of them need no settings.
+        match self {
+            Self::Hash(arguments) => return hash::run(&arguments),
+            Self::VerifyWebhook(arguments) => return verify_webhook::run(&arguments),
+            _ => {}
+        }
+        let config = Config::load(file.as_deref())?;
+        match self {
+            Self::Migrate => migrate::run(&config).await,
+            Self::CheckConfig => check_config::run(&config),
+            Self::Status(arguments) => status::run(&config, &arguments).await,
+            Self::Connections(command) => connections::run(&config, command).await,
+            Self::Sync(arguments) => sync::run(&config, &arguments).await,
+            Self::Check(arguments) => check::run(&config, &arguments).await,
+            Self::Pause(arguments) => hold::pause(&config, &arguments).await,
+            Self::Resume(arguments) => hold::resume(&config, &arguments).await,
+            Self::Depths(arguments) => depths::run(&config, &arguments).await,
+            Self::DeadLetters(command) => dead_letters::run(&config, command).await,
+            Self::Hash(arguments) => hash::run(&arguments),
+            Self::VerifyWebhook(arguments) => verify_webhook::run(&arguments),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Cli, ErrorKind> {
+        Cli::try_parse_from(line.split(' ')).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn every_command_is_called_as_documented() {
+        for line in [
+            "syncline migrate",
+            "syncline --config a.toml check-config",
+            "syncline status --json --config a.toml",
+            "syncline connections list --json",
+            "syncline connections park klaviyo/main --reason maintenance",
+            "syncline connections unpark klaviyo/main",
+            "syncline sync --connection klaviyo/main --record-type profile",
+            "syncline sync --connection klaviyo/main --record-type profile --full",
+            "syncline check --connection eventbrite/main --record-type attendee 88/1 88/2",
+            "syncline pause --connection klaviyo/main",
+            "syncline resume --connection klaviyo/main",
+            "syncline depths --connection klaviyo/main --json",
+            "syncline dead-letters list --connection klaviyo/main --limit 5 --json",
+            "syncline dead-letters show 7 --json",
+            "syncline dead-letters replay 1 2 3 --dry-run",
+            "syncline dead-letters replay --all --connection klaviyo/main",
+            "syncline dead-letters discard --connection klaviyo/main --dry-run",
+            "syncline hash --platform klaviyo --record-type profile --json",
+            "syncline verify-webhook --platform klaviyo --secret-file s --header a:b --header c:d",
+        ] {
+            assert!(parse(line).is_ok(), "{line}: {:?}", parse(line).err());
+        }
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused_before_anything_is_done() {
+        for (line, kind) in [
+            ("syncline sync --connection klaviyo/main", ErrorKind::MissingRequiredArgument),
+            (
+                "syncline sync --connection k/m --record-type p --full --changes",
+                ErrorKind::ArgumentConflict,
+            ),
+            ("syncline sync --connection Klaviyo --record-type p", ErrorKind::ValueValidation),
+            ("syncline check --connection k/m --record-type p", ErrorKind::MissingRequiredArgument),
+            ("syncline dead-letters replay", ErrorKind::MissingRequiredArgument),
+            ("syncline dead-letters discard", ErrorKind::MissingRequiredArgument),
+            ("syncline dead-letters replay 1 --all", ErrorKind::ArgumentConflict),
+            ("syncline dead-letters list --limit 0", ErrorKind::ValueValidation),
+            ("syncline hash --platform nowhere --record-type p", ErrorKind::ValueValidation),
+            ("syncline verify-webhook --platform klaviyo --header x", ErrorKind::ValueValidation),
+        ] {
+            assert_eq!(parse(line).err(), Some(kind), "{line}");
+        }
+    }
+}

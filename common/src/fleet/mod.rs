@@ -17,6 +17,7 @@ use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::io::tcp::TcpSettings;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
+use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
@@ -100,9 +101,11 @@ async fn connect_redis(url: &SecretString, wait: Duration) -> anyhow::Result<Con
         .set_response_timeout(Some(REDIS_ANSWERS_WITHIN))
         .set_connection_timeout(Some(REDIS_ANSWERS_WITHIN))
         .set_max_delay(Duration::from_secs(1));
-    let manager = (|| ConnectionManager::new_with_config(client.clone(), settings.clone()))
+    let connecting = (|| ConnectionManager::new_with_config(client.clone(), settings.clone()))
         .retry(connect_backoff(wait))
-        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Redis"))
-        .await?;
-    Ok(manager)
+        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Redis"));
+    // The manager has retries of its own, which would make the wait many times as long.
+    let manager =
+        timeout(wait, connecting).await.with_context(|| format!("not within {wait:?}"))?;
+    Ok(manager?)
 }

@@ -1,0 +1,251 @@
+//! The commands that work on the stores. Each test has a database of its own, and connections
+//! whose names no other test uses: in Redis, lanes share nothing but the list of them.
+
+use std::env;
+
+use common::fleet::open_queue;
+use common::ids::{ConnectionId, Lane};
+use common::job::{JobId, Priority};
+use common::queue::RedisQueue;
+use common::store::bulk_runs;
+use common::store::connections::{NewConnection, upsert};
+use common::store::dead_letters::{NewDeadLetter, bury, count};
+use common::store::{inbox, migrate, now};
+use serde_json::json;
+use sqlx::PgPool;
+use url::Url;
+use uuid::Uuid;
+
+use crate::run::{Ended, syncline};
+
+/// A database of Redis that fleets under test do not look into.
+const REDIS_DATABASE: &str = "/13";
+
+struct Scene {
+    db: PgPool,
+    lane: Lane,
+    connection: ConnectionId,
+}
+
+fn redis_url() -> String {
+    let url = env::var("REDIS_URL").expect("REDIS_URL: `cargo xtask test` sets it");
+    let mut url: Url = url.parse().unwrap();
+    url.set_path(REDIS_DATABASE);
+    url.to_string()
+}
+
+fn database_url(db: &PgPool) -> String {
+    let url = env::var("DATABASE_URL").expect("DATABASE_URL: `cargo xtask test` sets it");
+    let mut url: Url = url.parse().unwrap();
+    url.set_path(db.connect_options().get_database().unwrap());
+    url.to_string()
+}
+
+fn call(db: &PgPool, arguments: &[&str]) -> Ended {
+    let (redis, postgres) = (redis_url(), database_url(db));
+    syncline(arguments, &[("REDIS_URL", &redis), ("DATABASE_URL", &postgres)], b"")
+}
+
+impl Scene {
+    async fn new(db: PgPool) -> Self {
+        migrate(&db).await.unwrap();
+        let lane: Lane = format!("klaviyo/t-{}", Uuid::now_v7()).parse().unwrap();
+        let new = NewConnection {
+            lane: lane.clone(),
+            account: "XyZ123".to_owned(),
+            endpoint_hash: [7; 32],
+        };
+        let connection = upsert(&db, &[new]).await.unwrap()[0].id;
+        Self { db, lane, connection }
+    }
+
+    fn call(&self, arguments: &[&str]) -> Ended {
+        call(&self.db, arguments)
+    }
+
+    /// Calls it with `--connection` and expects that it does its work.
+    fn on_connection(&self, arguments: &[&str]) -> Ended {
+        let mut all = arguments.to_vec();
+        all.extend(["--connection", self.lane.as_str()]);
+        let ended = self.call(&all);
+        assert_eq!(ended.code, 0, "{arguments:?}: {ended:?}");
+        ended
+    }
+
+    async fn queue(&self) -> RedisQueue {
+        let (redis, postgres) = (redis_url(), database_url(&self.db));
+        let environment = [("REDIS_URL", redis), ("DATABASE_URL", postgres)]
+            .map(|(name, value)| (name.to_owned(), value));
+        let config = common::config::Config::from_parts(None, &environment.into()).unwrap();
+        open_queue(&config, config.redis.wait).await.unwrap()
+    }
+
+    async fn give_up(&self, job: &str) {
+        let letter = NewDeadLetter {
+            connection: self.connection,
+            job_id: JobId::from(job),
+            priority: Priority::Bulk,
+            attempts: 8,
+            last_error: "status \u{1b}[31m500".to_owned(),
+            first_seen: now(&self.db).await.unwrap(),
+            trace: String::new(),
+        };
+        bury(&self.db, &letter).await.unwrap();
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn an_empty_database_is_migrated_and_then_has_a_status(db: PgPool) {
+    let before = call(&db, &["status"]);
+    assert_eq!((before.code, before.out.as_str()), (1, ""));
+    assert!(before.err.contains("run syncline migrate"), "{before:?}");
+
+    for _ in 0..2 {
+        let ended = call(&db, &["migrate"]);
+        assert_eq!(ended.code, 0, "{ended:?}");
+        assert!(ended.out.contains("up to date: version 9"), "{ended:?}");
+    }
+
+    let status = call(&db, &["status"]);
+    assert_eq!(status.code, 0, "{status:?}");
+    assert!(status.out.contains("no record is mirrored yet"), "{status:?}");
+    let empty = json!({
+        "connections": [], "records": [], "operations_last_hour": [], "backlog": [],
+        "bulk_runs": [],
+    });
+    assert_eq!(call(&db, &["status", "--json"]).json(), empty);
+}
+
+#[sqlx::test(migrations = false)]
+async fn parking_is_remembered_with_its_reason_and_holds_the_lane(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let lane = scene.lane.as_str();
+    let parked = scene.call(&["connections", "park", lane, "--reason", "the key is rotated"]);
+    assert_eq!(parked.code, 0, "{parked:?}");
+    let listed = scene.call(&["connections", "list", "--json"]).json();
+    assert_eq!(listed[0]["parked"]["reason"], "the key is rotated");
+    assert_eq!(scene.on_connection(&["depths", "--json"]).json()[0]["paused"], true);
+
+    // A second time says what the first one did, and changes nothing.
+    let again = scene.call(&["connections", "park", lane, "--reason", "another"]);
+    assert!(again.out.contains("the key is rotated"), "{again:?}");
+    let refused = scene.call(&["resume", "--connection", lane]);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("connections unpark"), "{refused:?}");
+
+    assert_eq!(scene.call(&["connections", "unpark", lane]).code, 0);
+    assert_eq!(scene.on_connection(&["depths", "--json"]).json()[0]["paused"], false);
+    let listed = scene.call(&["connections", "list", "--json"]).json();
+    assert_eq!(listed[0]["parked"], json!(null));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_pause_lasts_until_it_is_ended(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.on_connection(&["pause"]);
+    assert!(scene.on_connection(&["depths"]).out.contains("paused"));
+    scene.on_connection(&["resume"]);
+    assert!(!scene.on_connection(&["depths"]).out.contains("paused"));
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_connection_that_does_not_exist_is_answered_with_those_that_do(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let ended = scene.call(&["pause", "--connection", "klaviyo/other"]);
+    assert_eq!(ended.code, 1);
+    assert!(ended.err.contains(scene.lane.as_str()), "{ended:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_check_is_written_down_and_waits_as_manual(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let ended = scene.on_connection(&["check", "--record-type", "profile", "01A", "01B", "01A"]);
+    assert!(ended.out.starts_with("2 profiles"), "{ended:?}");
+    assert_eq!(inbox::count_open(&scene.db, scene.connection).await.unwrap(), 2);
+    let depths = scene.queue().await.depths(&scene.lane).await.unwrap();
+    assert_eq!(depths.ready, [0, 2, 0, 0]);
+
+    let source: Vec<String> =
+        sqlx::query_scalar("select distinct source from inbox").fetch_all(&scene.db).await.unwrap();
+    assert_eq!(source, ["manual"]);
+}
+
+#[sqlx::test(migrations = false)]
+async fn one_run_of_a_record_type_is_started_at_a_time(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let started = scene.on_connection(&["sync", "--record-type", "profile"]);
+    assert!(started.out.contains("everything: no run before it has ended"), "{started:?}");
+    let depths = scene.queue().await.depths(&scene.lane).await.unwrap();
+    assert_eq!(depths.ready, [0, 0, 1, 0]);
+
+    let arguments = ["sync", "--record-type", "profile", "--connection", scene.lane.as_str()];
+    let refused = scene.call(&arguments);
+    assert_eq!(refused.code, 1);
+    assert!(refused.err.contains("is being read already (run 1, 0 pages"), "{refused:?}");
+
+    // Once it is done, the next one reads what changed since.
+    let run = bulk_runs::latest(&scene.db, 1).await.unwrap()[0].id;
+    bulk_runs::finish(&scene.db, run, std::time::Duration::ZERO).await.unwrap();
+    let next = scene.on_connection(&["sync", "--record-type", "profile", "--changes"]);
+    assert!(next.out.contains("what changed since"), "{next:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_dead_letter_is_replayed_as_a_persons_request(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.give_up("profile:a").await;
+    scene.give_up("profile:b").await;
+    scene.give_up("scan@profile").await;
+
+    let listed = scene.call(&["dead-letters", "list", "--json"]).json();
+    assert_eq!(listed[0]["job"], "profile:a");
+    let shown = scene.call(&["dead-letters", "show", "1"]);
+    assert_eq!(shown.code, 0, "{shown:?}");
+    assert!(shown.out.contains("500") && !shown.out.contains('\u{1b}'), "{shown:?}");
+
+    let dry = scene.call(&["dead-letters", "replay", "--all", "--dry-run"]);
+    assert!(dry.out.contains("3 would be replayed"), "{dry:?}");
+    assert_eq!(count(&scene.db).await.unwrap(), 3);
+
+    let missing = scene.call(&["dead-letters", "replay", "1", "99"]);
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("there is no dead letter 99"), "{missing:?}");
+    assert_eq!(count(&scene.db).await.unwrap(), 3);
+
+    assert_eq!(scene.call(&["dead-letters", "replay", "1"]).out, "1 replayed\n");
+    assert_eq!(count(&scene.db).await.unwrap(), 2);
+    assert_eq!(inbox::count_open(&scene.db, scene.connection).await.unwrap(), 1);
+    let depths = scene.queue().await.depths(&scene.lane).await.unwrap();
+    assert_eq!(depths.ready, [0, 1, 0, 0]);
+
+    // A page of a scan needs a run that it belongs to.
+    scene.on_connection(&["dead-letters", "replay"]);
+    assert_eq!(count(&scene.db).await.unwrap(), 0);
+    let depths = scene.queue().await.depths(&scene.lane).await.unwrap();
+    assert_eq!(depths.ready, [0, 2, 1, 0]);
+    assert_eq!(bulk_runs::all_running(&scene.db).await.unwrap().len(), 1);
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_is_discarded_leaves_no_work_behind(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.give_up("profile:a").await;
+    scene.give_up("profile:b").await;
+    assert_eq!(scene.call(&["dead-letters", "discard", "2"]).out, "1 discarded\n");
+    assert_eq!(count(&scene.db).await.unwrap(), 1);
+    assert_eq!(scene.on_connection(&["dead-letters", "discard"]).out, "1 discarded\n");
+    assert_eq!(inbox::count_open(&scene.db, scene.connection).await.unwrap(), 0);
+}
+
+#[test]
+fn a_redis_that_is_away_is_named() {
+    let variables = [
+        ("REDIS_URL", "redis://:a-password@127.0.0.1:1"),
+        ("DATABASE_URL", &env::var("DATABASE_URL").unwrap()),
+        ("SYNCLINE__REDIS__WAIT", "1s"),
+    ];
+    let ended = syncline(&["depths"], &variables, b"");
+    assert_eq!((ended.code, ended.out.as_str()), (1, ""));
+    assert!(ended.err.contains("redis.url"), "{ended:?}");
+    assert!(!ended.err.contains("a-password"), "{ended:?}");
+}
