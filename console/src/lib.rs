@@ -66,7 +66,7 @@ struct Console {
 /// When Redis or Postgres cannot be reached at the start, or the address cannot be listened on.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let most = config.postgres.max_connections.min(MOST_DB_CONNECTIONS);
-    let db = store::connect(&config.postgres.url, most)
+    let db = store::connect(&config.postgres.url, most, config.postgres.wait)
         .await
         .context("postgres.url: the server cannot be reached")?;
     let queue = open_queue(config, config.redis.wait).await?;

@@ -48,7 +48,7 @@ mod tests {
             (Duration::from_millis(12_400), "12s"),
             (Duration::from_secs(184), "3m 4s"),
             (Duration::from_secs(7503), "2h 5m"),
-            (Duration::from_secs(47 * 3600), "47h"),
+            (Duration::from_hours(47), "47h"),
             (Duration::from_secs(76 * 3600 + 59), "3d 4h"),
         ];
         for (length, expected) in cases {

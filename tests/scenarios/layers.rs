@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of `common`, from the bottom up, and what of `common` each may use.
-const MODULES: [(&str, &[&str]); 11] = [
+const MODULES: [(&str, &[&str]); 12] = [
     ("ids", &[]),
     ("retry", &[]),
     ("lifecycle", &[]),
@@ -20,6 +20,23 @@ const MODULES: [(&str, &[&str]); 11] = [
     ("store", &["ids", "job", "drift"]),
     ("queue", &["ids", "job", "quota"]),
     ("platform", &["ids", "job", "quota", "drift", "telemetry"]),
+    // From the configuration to stores and connections: what every process needs at its start.
+    (
+        "fleet",
+        &[
+            "ids",
+            "retry",
+            "lifecycle",
+            "telemetry",
+            "config",
+            "drift",
+            "job",
+            "quota",
+            "store",
+            "queue",
+            "platform",
+        ],
+    ),
 ];
 
 /// Crates, and which of ours each may depend on. `tests` and `xtask` may use all.

@@ -62,7 +62,7 @@ impl Worker {
         };
         self.count_claim(&batch);
         let Batch { lane, priority, fence, jobs, permit, ends, .. } = batch;
-        let permits = BatchPermits::new(&self.fleet, &connection, priority, permit, ends);
+        let permits = BatchPermits::new(&self.fleet, &connection, priority, permit);
         let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority).await;
         let work = handlers::Work {
             worker: self,
@@ -91,11 +91,11 @@ impl Worker {
                 }
             }
         }
-        let used = permits.take_used();
+        let reports = permits.reports();
         for (id, outcome) in &settled {
             self.count_settled(&connection, id, *outcome);
         }
-        match self.fleet.queue.settle(&lane, fence, &settled, &used).await {
+        match self.fleet.queue.settle(&lane, fence, &settled, &reports).await {
             Ok(lost) if lost.is_empty() => {}
             Ok(lost) => {
                 warn!(%lane, lost = lost.len(), "settled too late: another worker has them");

@@ -34,6 +34,8 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         max_body_bytes: config.api.max_body_bytes,
     })
     .context("the HTTP client")?;
+    #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]
+    let chance = Mutex::new(rand::make_rng());
     let worker = Arc::new(Worker {
         fleet,
         api,
@@ -44,7 +46,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
             min: config.scheduler.mass_delete_min,
         },
         metrics: Metrics::default(),
-        chance: Mutex::new(rand::make_rng()),
+        chance,
     });
 
     let health = Health::default();

@@ -21,6 +21,10 @@ use tracing::info;
 /// When a store cannot be reached; the lane then stays closed until its windows have passed.
 pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
     let connection = fleet.connections.get(lane).context("no such connection")?;
+    if connections::is_parked(&fleet.db, connection.id).await? {
+        // Redis does not know that any more. Before it is opened, so that nothing slips through.
+        fleet.queue.pause(lane).await?;
+    }
     let quotas = &connection.limits.quotas;
     let opening = connections::open_lane(&fleet.db, connection.id).await?;
     let ledgers = if opening.first_time {
@@ -32,7 +36,8 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
         let mut ledgers = Vec::new();
         for quota in quotas {
             ledgers.push(if quota.is_recorded() {
-                let longest = quota.window + fleet.queue.settings().request_timeout;
+                let settings = fleet.queue.settings();
+                let longest = quota.window + settings.permit_use_by + settings.request_timeout;
                 // The time before the rows: an age that is too small holds a slot too long.
                 let now = store::now(&fleet.db).await?;
                 let sent = sent_requests::since(&fleet.db, connection.id, longest).await?;
@@ -51,9 +56,6 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
             .map(|ledger| if let Ledger::Sent(ages) = ledger { ages.len() } else { 0 })
             .sum();
         info!(%lane, first_time = opening.first_time, rebuilt, "lane opened");
-    }
-    if connections::is_parked(&fleet.db, connection.id).await? {
-        fleet.queue.pause(lane).await?;
     }
     Ok(())
 }

@@ -26,27 +26,28 @@ pub struct BatchPermits<'a> {
     priority: Priority,
     first: Mutex<Option<Permit>>,
     used: Mutex<Vec<PermitReport>>,
-    /// No permit is taken after this: the lease is about to end.
-    until: Instant,
 }
 
 impl<'a> BatchPermits<'a> {
     /// - `first`: what the claim brought.
-    /// - `until`: when the lease ends, as far as it is known now.
     pub fn new(
         fleet: &'a Fleet,
         connection: &'a Connection,
         priority: Priority,
         first: Permit,
-        until: Instant,
     ) -> Self {
         let (first, used) = (Mutex::new(Some(first)), Mutex::default());
-        Self { fleet, connection, priority, first, used, until }
+        Self { fleet, connection, priority, first, used }
     }
 
-    /// The permits that were used and are not settled yet.
-    pub fn take_used(&self) -> Vec<PermitReport> {
-        std::mem::take(&mut self.used.lock().unwrap_or_else(PoisonError::into_inner))
+    /// What is to be told of permits at the end: those that were used and are not settled yet, and
+    /// the first one when nothing came of it.
+    pub fn reports(&self) -> Vec<PermitReport> {
+        let mut reports =
+            std::mem::take(&mut *self.used.lock().unwrap_or_else(PoisonError::into_inner));
+        let first = self.first.lock().unwrap_or_else(PoisonError::into_inner).take();
+        reports.extend(first.map(PermitReport::unused));
+        reports
     }
 
     fn take_first(&self, kind: &str) -> Option<Permit> {
@@ -60,7 +61,7 @@ impl<'a> BatchPermits<'a> {
             let acquired = self.fleet.queue.acquire(self.connection.lane(), kind, self.priority);
             match acquired.await {
                 Ok(Ok(permit)) => return Ok(permit),
-                Ok(Err(wait)) if Instant::now() + wait <= give_up.min(self.until) => {
+                Ok(Err(wait)) if Instant::now() + wait <= give_up => {
                     sleep(wait).await;
                 }
                 Ok(Err(wait)) => return Err(QuotaError::After(wait)),
@@ -93,7 +94,7 @@ impl Permits for BatchPermits<'_> {
     async fn settle(&self, permit: Permit, signal: RateSignal) {
         let at_once = signal.refused_for.is_some()
             || self.draws_on(&permit.kind, |quota| quota.window <= SHORT_WINDOW);
-        let report = PermitReport { id: permit.id, kind: permit.kind, signal };
+        let report = PermitReport::answered(permit, signal);
         if !at_once {
             self.used.lock().unwrap_or_else(PoisonError::into_inner).push(report);
             return;

@@ -28,9 +28,6 @@ pub struct SchedulerConfig {
     pub sweep_every: Duration,
     /// Rows of the inbox taken at once.
     pub sweep_batch: u32,
-    /// The seed of chance; `None` for a different one each time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub seed: Option<u64>,
     /// A scan of changes begins this much before the last one did.
     #[serde(with = "duration")]
     pub bulk_overlap: Duration,

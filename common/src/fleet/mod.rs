@@ -3,29 +3,21 @@
 mod connection;
 mod health;
 mod process;
+mod redis;
 
 pub use connection::{Connection, Connections, limits};
 pub use health::{Health, serve_health};
 pub use process::process_main;
+pub use redis::UnfitRedis;
 
 use std::time::Duration;
 
 use anyhow::Context;
-use backon::Retryable;
-use redis::IntoConnectionInfo;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::io::tcp::TcpSettings;
-use secrecy::{ExposeSecret, SecretString};
 use sqlx::PgPool;
-use tokio::time::timeout;
 
 use crate::config::Config;
 use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
-use crate::retry::connect_backoff;
 use crate::store;
-
-/// Longer than any script takes; a Redis that is silent for this long is as good as away.
-const REDIS_ANSWERS_WITHIN: Duration = Duration::from_secs(5);
 
 /// The stores, and the accounts that are mirrored.
 #[derive(Clone, Debug)]
@@ -47,12 +39,15 @@ impl Fleet {
     /// When a store cannot be reached in time, a secret cannot be read, a platform is unknown, or
     /// the quotas of a connection contradict themselves. Each names the key and the remedy.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
-        let db = store::connect(&config.postgres.url, config.postgres.max_connections)
-            .await
-            .context("postgres.url: the server cannot be reached")?;
-        let redis = connect_redis(&config.redis.url, config.redis.wait)
-            .await
-            .context("redis.url: the server cannot be reached")?;
+        let db = store::connect(
+            &config.postgres.url,
+            config.postgres.max_connections,
+            config.postgres.wait,
+        )
+        .await
+        .context("postgres.url: the server cannot be reached")?;
+        let redis =
+            redis::connect(&config.redis.url, config.redis.wait).await.context("redis.url")?;
         let connections = Connections::open(&config.connections, &db).await?;
         let keys = Keys::new(&config.redis.namespace);
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
@@ -85,27 +80,7 @@ impl Fleet {
 ///
 /// When Redis cannot be reached in time.
 pub async fn open_queue(config: &Config, wait: Duration) -> anyhow::Result<RedisQueue> {
-    let redis = connect_redis(&config.redis.url, wait)
-        .await
-        .context("redis.url: the server cannot be reached")?;
-    let (keys, settings) = (Keys::new(""), QueueSettings::default());
+    let redis = redis::connect(&config.redis.url, wait).await.context("redis.url")?;
+    let (keys, settings) = (Keys::new(&config.redis.namespace), QueueSettings::default());
     Ok(RedisQueue::new(redis, keys, LaneBook::default(), settings))
-}
-
-/// One connection for everything that does not block; it reconnects by itself.
-async fn connect_redis(url: &SecretString, wait: Duration) -> anyhow::Result<ConnectionManager> {
-    let info = url.expose_secret().into_connection_info()?;
-    let tcp = TcpSettings::default().set_nodelay(true);
-    let client = redis::Client::open(info.set_tcp_settings(tcp))?;
-    let settings = ConnectionManagerConfig::new()
-        .set_response_timeout(Some(REDIS_ANSWERS_WITHIN))
-        .set_connection_timeout(Some(REDIS_ANSWERS_WITHIN))
-        .set_max_delay(Duration::from_secs(1));
-    let connecting = (|| ConnectionManager::new_with_config(client.clone(), settings.clone()))
-        .retry(connect_backoff(wait))
-        .notify(|error, delay| tracing::warn!(%error, ?delay, "waiting for Redis"));
-    // The manager has retries of its own, which would make the wait many times as long.
-    let manager =
-        timeout(wait, connecting).await.with_context(|| format!("not within {wait:?}"))?;
-    Ok(manager?)
 }

@@ -83,13 +83,27 @@ impl Outcome {
     }
 }
 
-/// A permit that was used, and what the answer said.
+/// What became of a permit.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PermitReport {
     /// [`Permit::id`].
     pub id: i64,
     /// [`Permit::kind`].
     pub kind: String,
+    /// Whether a request was sent under it. When none was, and none ever will be, it is given back.
+    pub sent: bool,
     /// What the answer said about limits; empty when no answer came.
     pub signal: RateSignal,
+}
+
+impl PermitReport {
+    /// A request was sent, and answered or given up.
+    pub fn answered(permit: Permit, signal: RateSignal) -> Self {
+        Self { id: permit.id, kind: permit.kind, sent: true, signal }
+    }
+
+    /// No request was sent. Takes the permit, so that none can be.
+    pub fn unused(permit: Permit) -> Self {
+        Self { id: permit.id, kind: permit.kind, sent: false, signal: RateSignal::default() }
+    }
 }

@@ -181,6 +181,9 @@ impl Model {
     /// See [`super::RedisQueue::claim`].
     pub fn claim(&mut self, wanted: usize, now: u64) -> Vec<ModelBatch> {
         self.see(now);
+        if self.paused || self.frozen_until > now {
+            return Vec::new();
+        }
         for job in self.jobs.values_mut() {
             match job.state {
                 State::Leased { deadline, .. } if deadline <= now => {
@@ -194,7 +197,7 @@ impl Model {
             }
         }
         let mut batches = Vec::new();
-        while batches.len() < wanted && !self.paused && self.frozen_until <= now {
+        while batches.len() < wanted {
             let Some(batch) = self.lease_batch(now) else { break };
             batches.push(batch);
         }
@@ -327,6 +330,22 @@ impl Model {
         }
         wait = wait.max(self.frozen_until.saturating_sub(now));
         if wait > 0 { Err(wait) } else { Ok(self.take(kind, now)) }
+    }
+
+    /// Nothing was sent under a permit.
+    pub fn give_back(&mut self, permit: i64, kind: &str, now: u64) {
+        let limits = self.kind(kind);
+        let quotas = self.limits.quotas.clone();
+        let states = self.see(now);
+        for &i in &limits.quotas {
+            if let (Some(state), Some(quota)) = (states.get_mut(i), quotas.get(i)) {
+                state.slots.retain(|slot| slot.answered + us(quota.window) > now);
+                let before = state.slots.len();
+                state.slots.retain(|slot| slot.permit != permit);
+                let freed = u64::try_from(before - state.slots.len()).unwrap_or(0);
+                state.bucket_full_at -= freed * interval(quota);
+            }
+        }
     }
 
     /// The answer to a permit has come, `remaining` and `freeze` as the platform said.

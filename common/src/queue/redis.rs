@@ -313,6 +313,7 @@ impl RedisQueue {
                     .map_or((-1, Duration::ZERO), |(n, after)| (i64::from(n), after));
                 call.arg(report.id)
                     .arg(report.kind.as_str())
+                    .arg(u8::from(report.sent))
                     .arg(left)
                     .arg(micros(reset_after))
                     .arg(micros(report.signal.refused_for.unwrap_or_default()));

@@ -84,7 +84,7 @@ impl From<Row> for Connection {
 /// # Errors
 ///
 /// When two connections have one webhook path, or the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn upsert(
     db: impl PgExecutor<'_>,
     wanted: &[NewConnection],
@@ -119,7 +119,7 @@ pub async fn upsert(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<Connection>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
@@ -138,7 +138,7 @@ pub async fn all(db: impl PgExecutor<'_>) -> Result<Vec<Connection>, StoreError>
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn by_endpoint(
     db: impl PgExecutor<'_>,
     platform: &str,
@@ -163,7 +163,7 @@ pub async fn by_endpoint(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %id))]
 pub async fn park(
     db: impl PgExecutor<'_>,
     id: ConnectionId,
@@ -185,7 +185,7 @@ pub async fn park(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %id))]
 pub async fn unpark(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool, StoreError> {
     let done = sqlx::query!(
         "update connections set parked_reason = null, parked_at = null
@@ -202,7 +202,7 @@ pub async fn unpark(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool, S
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %id))]
 pub async fn is_parked(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool, StoreError> {
     let parked = sqlx::query_scalar!(
         r#"select parked_at is not null as "parked!" from connections where id = $1"#,
@@ -221,7 +221,7 @@ pub async fn is_parked(db: impl PgExecutor<'_>, id: ConnectionId) -> Result<bool
 /// # Errors
 ///
 /// When there is no such connection, or the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %id))]
 pub async fn open_lane(
     db: impl PgExecutor<'_>,
     id: ConnectionId,

@@ -89,7 +89,7 @@ impl TryFrom<Row> for DeadLetter {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %letter.connection, job.id = %letter.job_id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %letter.connection, job.id = %letter.job_id))]
 pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i64, StoreError> {
     let id = sqlx::query_scalar!(
         "insert into dead_letters
@@ -119,7 +119,7 @@ pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i
 /// # Errors
 ///
 /// When the database fails; then nothing was done.
-#[tracing::instrument(skip_all, err, fields(connection.id = %letter.connection, job.id = %letter.job_id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %letter.connection, job.id = %letter.job_id))]
 pub async fn bury(pool: &PgPool, letter: &NewDeadLetter) -> Result<(), StoreError> {
     let mut tx = pool.begin().await?;
     insert(&mut *tx, letter).await?;
@@ -143,7 +143,7 @@ pub async fn bury(pool: &PgPool, letter: &NewDeadLetter) -> Result<(), StoreErro
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn list(
     db: impl PgExecutor<'_>,
     after: i64,
@@ -171,7 +171,7 @@ pub async fn list(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn count(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
     let count = sqlx::query_scalar!(r#"select count(*) as "count!" from dead_letters"#)
         .fetch_one(db)
@@ -185,7 +185,7 @@ pub async fn count(db: impl PgExecutor<'_>) -> Result<i64, StoreError> {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn take(db: impl PgExecutor<'_>, ids: &[i64]) -> Result<Vec<DeadLetter>, StoreError> {
     let rows = sqlx::query_as!(
         Row,

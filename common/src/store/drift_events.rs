@@ -39,7 +39,7 @@ pub struct DriftEvent {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<DriftEvent>, StoreError> {
     let rows = sqlx::query!(
         r#"select event.id, event.connection_id as "connection: ConnectionId",

@@ -97,7 +97,7 @@ pub(super) struct Closed {
 /// # Errors
 ///
 /// When the database fails. The delivery is then not accepted.
-#[tracing::instrument(skip_all, err, fields(connection.id = %delivery.connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %delivery.connection))]
 pub async fn accept(db: impl PgExecutor<'_>, delivery: &Delivery<'_>) -> Result<usize, StoreError> {
     let (record_types, external_ids): (Vec<&str>, Vec<&str>) = delivery
         .notices
@@ -131,7 +131,7 @@ pub async fn accept(db: impl PgExecutor<'_>, delivery: &Delivery<'_>) -> Result<
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
 pub async fn open_for(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -179,7 +179,7 @@ pub async fn open_for(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn sweep(
     db: impl PgExecutor<'_>,
     after: i64,
@@ -228,7 +228,7 @@ pub async fn sweep(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
 pub async fn count_open(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,

@@ -41,14 +41,13 @@ const LOCK_TIMEOUT: &str = "10s";
 const IDLE_IN_TRANSACTION_TIMEOUT: &str = "30s";
 /// How long a caller waits for a free connection before it gives up.
 const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
-/// How long [`connect`] waits for a server that is away or starting.
-const CONNECT_PATIENCE: Duration = Duration::from_secs(30);
 /// The longest delay between two attempts.
 const CONNECT_DELAY_MAX: Duration = Duration::from_secs(3);
 
-/// Opens a pool of up to `max_connections`; waits up to half a minute for a server that is away.
+/// Opens a pool of up to `max_connections`.
 ///
 /// - `url`: `postgres://user:password@host:port/database`.
+/// - `wait`: how long it keeps trying to reach a server that is away or starting.
 ///
 /// The time-outs travel as start-up `options`. PgBouncer must be told to let them pass
 /// (`ignore_startup_parameters = options`), and `ALTER ROLE ... SET` must then set them; it has to
@@ -57,8 +56,12 @@ const CONNECT_DELAY_MAX: Duration = Duration::from_secs(3);
 /// # Errors
 ///
 /// When the address is not one, the server refuses us, or it is away for too long.
-#[tracing::instrument(skip_all, err)]
-pub async fn connect(url: &SecretString, max_connections: u32) -> Result<PgPool, StoreError> {
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn connect(
+    url: &SecretString,
+    max_connections: u32,
+    wait: Duration,
+) -> Result<PgPool, StoreError> {
     let options: PgConnectOptions = url
         .expose_secret()
         .parse::<PgConnectOptions>()
@@ -80,7 +83,7 @@ pub async fn connect(url: &SecretString, max_connections: u32) -> Result<PgPool,
         .retry(backoff)
         .when(may_pass)
         .notify(|error, delay| tracing::warn!(%error, ?delay, "cannot reach Postgres yet"));
-    let connected = tokio::time::timeout(CONNECT_PATIENCE, connecting).await;
+    let connected = tokio::time::timeout(wait, connecting).await;
     Ok(connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
 }
 
@@ -102,7 +105,7 @@ fn may_pass(error: &sqlx::Error) -> bool {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn now(db: impl PgExecutor<'_>) -> Result<Timestamp, StoreError> {
     let now = sqlx::query_scalar!(r#"select clock_timestamp() as "now!: jiff_sqlx::Timestamp""#)
         .fetch_one(db)
@@ -122,7 +125,7 @@ fn priority(number: i16) -> Result<Priority, StoreError> {
 /// # Errors
 ///
 /// When a migration fails, or one that was applied has been edited since.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     MIGRATIONS.run(pool).await?;
     Ok(())

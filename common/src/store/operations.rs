@@ -40,7 +40,7 @@ pub struct Operation {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
 pub async fn history(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -87,7 +87,7 @@ pub async fn history(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn ensure_partitions(
     db: impl PgExecutor<'_>,
     days_ahead: u16,
@@ -106,7 +106,7 @@ pub async fn ensure_partitions(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn drop_partitions(db: impl PgExecutor<'_>, keep: Duration) -> Result<i32, StoreError> {
     let dropped = sqlx::query_scalar!(
         r#"select drop_sync_operations_partitions(make_interval(secs => $1)) as "dropped!""#,

@@ -72,7 +72,7 @@ pub struct Backlog {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn overview(pool: &PgPool, period: Duration) -> Result<Overview, StoreError> {
     Ok(Overview {
         records: records(pool).await?,

@@ -51,7 +51,7 @@ pub struct Schedule {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn replace(db: impl PgExecutor<'_>, wanted: &[NewSchedule]) -> Result<(), StoreError> {
     let connections: Vec<i32> = wanted.iter().map(|s| s.connection.0).collect();
     let record_types: Vec<&str> = wanted.iter().map(|s| s.record_type.as_str()).collect();
@@ -84,7 +84,7 @@ pub async fn replace(db: impl PgExecutor<'_>, wanted: &[NewSchedule]) -> Result<
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn enabled(db: impl PgExecutor<'_>) -> Result<Vec<Schedule>, StoreError> {
     let rows = sqlx::query!(
         r#"select schedule.id as "id: ScheduleId",
@@ -119,7 +119,7 @@ pub async fn enabled(db: impl PgExecutor<'_>) -> Result<Vec<Schedule>, StoreErro
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn last_tick(
     db: impl PgExecutor<'_>,
     schedule: ScheduleId,
@@ -140,7 +140,7 @@ pub async fn last_tick(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn claim_tick(
     db: impl PgExecutor<'_>,
     schedule: ScheduleId,
@@ -161,7 +161,7 @@ pub async fn claim_tick(
 /// # Errors
 ///
 /// When nobody has taken the tick, or the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn note_run(
     db: impl PgExecutor<'_>,
     schedule: ScheduleId,
@@ -184,7 +184,7 @@ pub async fn note_run(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn prune_ticks(db: impl PgExecutor<'_>, age: Duration) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "delete from schedule_ticks as old

@@ -22,7 +22,7 @@ pub struct SentRequest {
 /// # Errors
 ///
 /// When the database fails. Send nothing then.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
 pub async fn record(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -45,7 +45,7 @@ pub async fn record(
 /// # Errors
 ///
 /// When the database fails. The ledger then stays closed.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
 pub async fn since(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -70,7 +70,7 @@ pub async fn since(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn prune(db: impl PgExecutor<'_>, age: Duration) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "delete from sent_requests where sent_at < clock_timestamp() - make_interval(secs => $1)",

@@ -149,7 +149,7 @@ impl Metrics {
 
     /// A platform refused a request of this lane for going over its limit.
     pub fn over_quota(&self, platform: &str, lane: &str) {
-        self.over_quota.add(1, &[platform_is(platform), KeyValue::new("lane", lane.to_owned())]);
+        self.over_quota.add(1, &[platform_is(platform), lane_is(lane)]);
     }
 
     /// Records were written because they differed; `source` is `webhook`, `scan`, `spot-check`.
@@ -173,16 +173,19 @@ impl Metrics {
         self.leases_reaped.add(leases, &[]);
     }
 
-    /// How many jobs wait, and for how long the first of them has.
-    pub fn queue_depth(&self, platform: &str, priority: &'static str, jobs: u64, oldest: Duration) {
-        let attributes = [platform_is(platform), priority_is(priority)];
-        self.queue_depth.record(jobs, &attributes);
-        self.queue_lag.record(oldest.as_secs_f64(), &attributes);
+    /// How many jobs of a lane wait at a priority.
+    pub fn queue_depth(&self, lane: &str, priority: &'static str, jobs: u64) {
+        self.queue_depth.record(jobs, &[lane_is(lane), priority_is(priority)]);
+    }
+
+    /// How long the first job of a lane has waited.
+    pub fn queue_lag(&self, lane: &str, oldest: Duration) {
+        self.queue_lag.record(oldest.as_secs_f64(), &[lane_is(lane)]);
     }
 
     /// How many rows of the inbox are not worked off.
-    pub fn inbox_open(&self, rows: u64) {
-        self.inbox_open.record(rows, &[]);
+    pub fn inbox_open(&self, lane: &str, rows: u64) {
+        self.inbox_open.record(rows, &[lane_is(lane)]);
     }
 }
 
@@ -195,6 +198,10 @@ impl Default for Metrics {
 
 fn platform_is(name: &str) -> KeyValue {
     KeyValue::new("platform", name.to_owned())
+}
+
+fn lane_is(name: &str) -> KeyValue {
+    KeyValue::new("lane", name.to_owned())
 }
 
 fn task_is(name: &'static str) -> KeyValue {

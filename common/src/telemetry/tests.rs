@@ -149,8 +149,10 @@ async fn instruments_arrive_with_name_and_unit() {
     metrics.records_changed("klaviyo", "webhook", 1);
     metrics.drift_found("klaviyo", "spot-check", 1);
     metrics.stale_writes("klaviyo", 1);
-    metrics.queue_depth("klaviyo", "webhook", 7, wait);
-    metrics.inbox_open(2);
+    metrics.leases_reaped(1);
+    metrics.queue_depth("klaviyo/main", "webhook", 7);
+    metrics.queue_lag("klaviyo/main", wait);
+    metrics.inbox_open("klaviyo/main", 2);
     guard.shutdown().await;
 
     let mut names: Vec<_> =
@@ -165,6 +167,7 @@ async fn instruments_arrive_with_name_and_unit() {
     syncline.jobs.claimed {job}
     syncline.jobs.enqueued {job}
     syncline.jobs.settled {job}
+    syncline.leases.reaped {lease}
     syncline.queue.depth {job}
     syncline.queue.lag s
     syncline.quota.over {response}

@@ -26,16 +26,39 @@ const IDS: [&str; 7] = [
 
 #[derive(Clone, Debug)]
 enum Op {
-    Enqueue { id: usize, priority: u8, ensure: bool },
-    Claim { wanted: usize },
-    Settle { batch: usize, outcomes: Vec<Outcome>, remaining: Option<(u32, u64)>, freeze: u64 },
-    Extend { batch: usize },
-    Acquire { kind: usize, priority: u8 },
-    Advance { us: u64 },
-    Freeze { us: u64 },
+    Enqueue {
+        id: usize,
+        priority: u8,
+        ensure: bool,
+    },
+    Claim {
+        wanted: usize,
+    },
+    Settle {
+        batch: usize,
+        outcomes: Vec<Outcome>,
+        sent: bool,
+        remaining: Option<(u32, u64)>,
+        freeze: u64,
+    },
+    Extend {
+        batch: usize,
+    },
+    Acquire {
+        kind: usize,
+        priority: u8,
+    },
+    Advance {
+        us: u64,
+    },
+    Freeze {
+        us: u64,
+    },
     Thaw,
     Pause(bool),
-    Flush { open: bool },
+    Flush {
+        open: bool,
+    },
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -57,10 +80,11 @@ fn op() -> impl Strategy<Value = Op> {
         6 => (
             0_usize..8,
             prop::collection::vec(outcome(), 4),
+            prop::bool::weighted(0.8),
             prop::option::weighted(0.2, (0_u32..8, 0_u64..2_000_000)),
             prop_oneof![9 => Just(0), 1 => 0_u64..2_000_000],
         )
-            .prop_map(|(batch, outcomes, remaining, freeze)| Op::Settle { batch, outcomes, remaining, freeze }),
+            .prop_map(|(batch, outcomes, sent, remaining, freeze)| Op::Settle { batch, outcomes, sent, remaining, freeze }),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
         2 => (0_usize..3, 0_u8..4).prop_map(|(kind, priority)| Op::Acquire { kind, priority }),
         8 => prop_oneof![0_u64..50_000, 0_u64..2_000_000, 0_u64..20_000_000]
@@ -172,16 +196,22 @@ impl Both {
             Op::Claim { wanted } => {
                 self.claim(wanted).await?;
             }
-            Op::Settle { batch, outcomes, remaining, freeze } => {
+            Op::Settle { batch, outcomes, sent, remaining, freeze } => {
                 if self.out.is_empty() {
                     return Ok(());
                 }
                 let (fence, kind, ids) = self.out.remove(batch % self.out.len());
-                if let Some(sent) = self.sent.get_mut(&fence) {
-                    // The client gives a request up at its deadline.
-                    sent.answered.get_or_insert(now);
+                let (remaining, freeze) = if sent { (remaining, freeze) } else { (None, 0) };
+                if sent {
+                    if let Some(sent) = self.sent.get_mut(&fence) {
+                        // The client gives a request up at its deadline.
+                        sent.answered.get_or_insert(now);
+                    }
+                    self.model.observe(fence, &kind, remaining, freeze, now);
+                } else {
+                    self.sent.remove(&fence);
+                    self.model.give_back(fence, &kind, now);
                 }
-                self.model.observe(fence, &kind, remaining, freeze, now);
                 let mut expected = Vec::new();
                 let mut asked = Vec::new();
                 for (id, outcome) in ids.into_iter().zip(outcomes) {
@@ -194,7 +224,7 @@ impl Both {
                     remaining: remaining.map(|(n, us)| (n, Duration::from_micros(us))),
                     refused_for: (freeze > 0).then(|| Duration::from_micros(freeze)),
                 };
-                let report = PermitReport { id: fence, kind, signal };
+                let report = PermitReport { id: fence, kind, sent, signal };
                 let lost =
                     redis.settle(&lane(LANE), Fence(fence), &asked, &[report]).await.unwrap();
                 prop_assert_eq!(lost, expected);
@@ -307,7 +337,8 @@ impl Both {
         for _ in 0..400 {
             while !self.out.is_empty() {
                 let outcomes = vec![Outcome::Ack; 4];
-                self.run(Op::Settle { batch: 0, outcomes, remaining: None, freeze: 0 }).await?;
+                self.run(Op::Settle { batch: 0, outcomes, sent: true, remaining: None, freeze: 0 })
+                    .await?;
             }
             if self.model.is_empty() {
                 return Ok(());

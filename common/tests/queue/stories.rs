@@ -61,7 +61,8 @@ async fn settle(
     signal: RateSignal,
 ) -> Vec<JobId> {
     let outcomes: Vec<_> = batch.jobs.iter().map(|job| (job.id.clone(), outcome)).collect();
-    let report = PermitReport { id: batch.permit.id, kind: batch.permit.kind.clone(), signal };
+    let report =
+        PermitReport { id: batch.permit.id, kind: batch.permit.kind.clone(), sent: true, signal };
     queue.at(now).settle(&batch.lane, batch.fence, &outcomes, &[report]).await.unwrap()
 }
 
@@ -213,6 +214,23 @@ async fn a_request_without_an_answer_holds_its_slot_past_its_deadline() {
     assert!(claim(&queue, free_at - 1, 9).await.batches.is_empty());
     assert_eq!(claim(&queue, free_at, 9).await.batches.len(), 1);
     drop(lost);
+}
+
+#[tokio::test]
+async fn a_permit_that_was_never_used_is_given_back_at_once() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1))]).await;
+    let jobs =
+        [job(KLAVIYO, "order:1", Priority::Webhook), job(KLAVIYO, "order:2", Priority::Webhook)];
+    queue.at(now).enqueue(&jobs).await.unwrap();
+    let batch = claim_one(&queue, now).await;
+    assert!(claim(&queue, now, 1).await.batches.is_empty(), "the one permit is out");
+    let (id, fence) = (batch.jobs[0].id.clone(), batch.fence);
+    let unused = PermitReport::unused(batch.permit);
+    for report in [unused.clone(), unused] {
+        let outcomes = [(id.clone(), Outcome::Ack)];
+        queue.at(now).settle(&batch.lane, fence, &outcomes, &[report]).await.unwrap();
+    }
+    assert_eq!(claim(&queue, now, 9).await.batches.len(), 1, "once, not twice");
 }
 
 #[tokio::test]

@@ -5,6 +5,8 @@ use secrecy::SecretString;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, PgPool};
 
+const WAIT: std::time::Duration = std::time::Duration::from_secs(30);
+
 #[sqlx::test(migrations = false)]
 async fn migrations_apply_to_an_empty_database_and_again_do_nothing(db: PgPool) {
     let tables = "select count(*) from information_schema.tables where table_schema = 'public'";
@@ -19,7 +21,7 @@ async fn migrations_apply_to_an_empty_database_and_again_do_nothing(db: PgPool) 
 #[sqlx::test(migrations = false)]
 async fn a_connection_has_time_outs(_: PgPoolOptions, options: PgConnectOptions) {
     let url = SecretString::from(options.to_url_lossy().to_string());
-    let db = store::connect(&url, 2).await.unwrap();
+    let db = store::connect(&url, 2, WAIT).await.unwrap();
     for (setting, expected) in [
         ("statement_timeout", "30s"),
         ("lock_timeout", "10s"),
@@ -39,7 +41,7 @@ async fn a_connection_has_time_outs(_: PgPoolOptions, options: PgConnectOptions)
 #[tokio::test]
 async fn an_address_that_is_none_is_not_repeated_in_the_error() {
     let url = SecretString::from("postgres//user:hunter2@nowhere");
-    let error = store::connect(&url, 1).await.unwrap_err();
+    let error = store::connect(&url, 1, WAIT).await.unwrap_err();
     assert!(matches!(error, StoreError::Address));
     assert!(!format!("{error:?} {error}").contains("hunter2"));
 }
@@ -47,7 +49,7 @@ async fn an_address_that_is_none_is_not_repeated_in_the_error() {
 #[sqlx::test(migrations = false)]
 async fn a_server_that_refuses_us_is_not_asked_again(_: PgPoolOptions, options: PgConnectOptions) {
     let url = options.database("no such database").to_url_lossy().to_string();
-    let error = store::connect(&SecretString::from(url), 1).await.unwrap_err();
+    let error = store::connect(&SecretString::from(url), 1, WAIT).await.unwrap_err();
     let StoreError::Database(sqlx::Error::Database(error)) = error else { panic!("{error:?}") };
     assert_eq!(error.code().as_deref(), Some("3D000"));
 }

@@ -1,7 +1,8 @@
-//! Measures how much waits in each lane.
+//! Measures how much waits in each lane, and in the inbox for it.
 
 use common::fleet::Fleet;
 use common::job::Priority;
+use common::store::inbox;
 use common::telemetry::Metrics;
 
 use crate::Reconcile;
@@ -28,9 +29,11 @@ impl Reconcile for Depths {
             let lane = connection.lane();
             let depths = self.fleet.queue.depths(lane).await?;
             for (priority, ready) in Priority::ALL.into_iter().zip(depths.ready) {
-                let name = priority.name();
-                self.metrics.queue_depth(lane.platform(), name, ready, depths.oldest);
+                self.metrics.queue_depth(lane.as_str(), priority.name(), ready);
             }
+            self.metrics.queue_lag(lane.as_str(), depths.oldest);
+            let open = inbox::count_open(&self.fleet.db, connection.id).await?;
+            self.metrics.inbox_open(lane.as_str(), u64::try_from(open).unwrap_or(0));
         }
         Ok(0)
     }

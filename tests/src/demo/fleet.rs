@@ -107,7 +107,7 @@ impl DemoFleet {
         let redis_url = std::env::var("REDIS_URL").context("REDIS_URL: use cargo xtask demo")?;
         let server = std::env::var("DATABASE_URL").context("DATABASE_URL: use cargo xtask demo")?;
         let database_url = new_database(&server).await?;
-        let db = store::connect(&SecretString::from(database_url.clone()), 5).await?;
+        let db = store::connect(&SecretString::from(database_url.clone()), 5, START).await?;
         store::migrate(&db).await?;
         let http = Http::new()?;
 
@@ -310,7 +310,7 @@ async fn addresses(platforms: &mut Program) -> anyhow::Result<Addresses> {
 /// A fresh database beside the one that `server` names.
 async fn new_database(server: &str) -> anyhow::Result<String> {
     let name = format!("demo_{}", Uuid::now_v7().simple());
-    let admin = store::connect(&SecretString::from(server.to_owned()), 1).await?;
+    let admin = store::connect(&SecretString::from(server.to_owned()), 1, START).await?;
     let statement = format!("create database {name}");
     sqlx::query(sqlx::AssertSqlSafe(statement)).execute(&admin).await?;
     admin.close().await;

@@ -181,11 +181,12 @@ end)
 
 local open = {}
 for _, lane in ipairs(due) do
-  reap(lane)
-  wake_delayed(lane)
   if lane.state.paused or tonumber(lane.state.frozen or 0) > now then
+    -- Nothing may run, so nothing is taken from anybody either.
     reschedule(lane, false)
   else
+    reap(lane)
+    wake_delayed(lane)
     open[#open + 1] = lane
   end
 end

@@ -99,6 +99,22 @@ local function answered(lane, kind, permit, now)
   return free_at
 end
 
+-- Nothing was sent under a permit, and nothing will be: its slots are free and its tokens back in
+-- the bucket. A permit of which the ledger knows nothing more gives nothing back.
+local function give_back(lane, kind, permit, now)
+  local limits = kind_limits(lane, kind)
+  for _, i in ipairs(limits[DRAWS_ON]) do
+    local quota = lane.limits.quotas[i]
+    local freed = 0
+    redis.call("ZREMRANGEBYSCORE", lane.ledger[i], "-inf", digits(now - quota[WINDOW]))
+    for n = 1, limits[COST] do
+      freed = freed + redis.call("ZREM", lane.ledger[i], digits(permit) .. ":" .. n)
+    end
+    local field = "b:" .. quota[NAME]
+    set_state(lane, field, digits(tonumber(lane.state[field]) - freed * quota[INTERVAL]))
+  end
+end
+
 -- The platform says that it takes `remaining` more requests until `reset_us` from now. Holds slots
 -- in the longest quota of `kind` so that we do not count on more; never frees any.
 local function believe(lane, kind, remaining, reset_us, tag, now)

@@ -5,8 +5,8 @@
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
 --       5 number of permits
---       6.. per permit: id, kind, remaining as the platform said or -1, until reset in us,
---           freeze of the lane in us or 0
+--       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
+--           said or -1, until reset in us, freeze of the lane in us or 0
 --       then per job: id, fence, outcome, delay in us, round
 --         outcome  ack    done
 --                  again  done, and look once more after the delay, as round `round`
@@ -22,9 +22,14 @@ load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
 local wanted_at = math.huge
 local arg = 6
 for _ = 1, tonumber(ARGV[5]) do
-  local permit, kind = tonumber(ARGV[arg]), ARGV[arg + 1]
-  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 2]), tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4])
-  local free_at = answered(lane, kind, permit, now)
+  local permit, kind, sent = tonumber(ARGV[arg]), ARGV[arg + 1], ARGV[arg + 2] == "1"
+  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
+  local free_at = now
+  if sent then
+    free_at = answered(lane, kind, permit, now)
+  else
+    give_back(lane, kind, permit, now)
+  end
   -- Slots may now free earlier than the lane was told; it must not sleep past that.
   if redis.call("ZSCORE", KEYS[2], lane.name) then
     wanted_at = math.min(wanted_at, free_at)
@@ -36,7 +41,7 @@ for _ = 1, tonumber(ARGV[5]) do
     local until_us = math.max(now + freeze_us, tonumber(lane.state.frozen or 0))
     set_state(lane, "frozen", digits(until_us))
   end
-  arg = arg + 5
+  arg = arg + 6
 end
 
 local function make_ready(id, job, priority)

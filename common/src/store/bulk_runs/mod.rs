@@ -116,7 +116,7 @@ pub struct PageProgress {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %new.connection, record.type = %new.record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %new.connection, record.type = %new.record_type))]
 pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId>, StoreError> {
     let mode = if new.changed_since.is_some() { Mode::Changes } else { Mode::Full };
     let id = sqlx::query_scalar!(
@@ -142,7 +142,7 @@ pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId
 /// # Errors
 ///
 /// [`StoreError::RunMovedOn`], or when the database fails. Roll the transaction back then.
-#[tracing::instrument(skip_all, err, fields(run.id = %read.id))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %read.id))]
 pub async fn advance(
     tx: &mut PgTransaction<'_>,
     read: &BulkRun,
@@ -176,7 +176,7 @@ pub async fn advance(
 /// # Errors
 ///
 /// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
-#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
 pub async fn finish(
     db: impl PgExecutor<'_>,
     run: RunId,
@@ -202,7 +202,7 @@ pub async fn finish(
 /// # Errors
 ///
 /// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
-#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
 pub async fn halt(db: impl PgExecutor<'_>, run: RunId, reason: &str) -> Result<(), StoreError> {
     end(db, run, State::Halted, reason).await
 }
@@ -212,7 +212,7 @@ pub async fn halt(db: impl PgExecutor<'_>, run: RunId, reason: &str) -> Result<(
 /// # Errors
 ///
 /// [`StoreError::RunMovedOn`] when it is not running, or when the database fails.
-#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
 pub async fn fail(db: impl PgExecutor<'_>, run: RunId, reason: &str) -> Result<(), StoreError> {
     end(db, run, State::Failed, reason).await
 }

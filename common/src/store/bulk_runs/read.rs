@@ -55,7 +55,7 @@ impl From<Row> for BulkRun {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
 pub async fn running(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -87,7 +87,7 @@ pub async fn running(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn all_running(db: impl PgExecutor<'_>) -> Result<Vec<BulkRun>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
@@ -114,7 +114,7 @@ pub async fn all_running(db: impl PgExecutor<'_>) -> Result<Vec<BulkRun>, StoreE
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err)]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<BulkRun>, StoreError> {
     let rows = sqlx::query_as!(
         Row,
@@ -142,7 +142,7 @@ pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<BulkRun>,
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
 pub async fn watermark(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,

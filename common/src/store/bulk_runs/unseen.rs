@@ -23,7 +23,7 @@ pub struct Unseen {
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
 pub async fn unseen(
     db: impl PgExecutor<'_>,
     run: RunId,
@@ -53,7 +53,7 @@ pub async fn unseen(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(run.id = %run))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
 pub async fn count_unseen(db: impl PgExecutor<'_>, run: RunId) -> Result<Unseen, StoreError> {
     let counts = sqlx::query_as!(
         Unseen,

@@ -42,7 +42,7 @@ pub(super) fn content_hash(bytes: Option<Vec<u8>>) -> Result<Option<ContentHash>
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
 pub async fn stored(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -79,7 +79,7 @@ pub async fn stored(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
 pub async fn longest_unchecked(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,
@@ -108,7 +108,7 @@ pub async fn longest_unchecked(
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err, fields(connection.id = %connection, record.type = %record_type))]
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
 pub async fn suspected(
     db: impl PgExecutor<'_>,
     connection: ConnectionId,

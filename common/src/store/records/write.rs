@@ -60,7 +60,7 @@ impl<'a> Judged<'a> {
 /// # Errors
 ///
 /// [`StoreError::TooManyLooks`], or when the database fails. Roll the transaction back then.
-#[tracing::instrument(skip_all, err, fields(
+#[tracing::instrument(skip_all, err(level = "debug"), fields(
     connection.id = %batch.connection,
     record.type = %batch.record_type,
     trigger = %batch.trigger,
