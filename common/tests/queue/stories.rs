@@ -518,6 +518,26 @@ async fn wake_ups_chain_while_runnable_work_is_left() {
 }
 
 #[tokio::test]
+async fn a_time_before_that_until_which_workers_sleep_wakes_one_of_them() {
+    let (queue, mut redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(60_000))], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 60 * SECOND;
+    queue.at(now).enqueue(&[job(KLAVIYO, "order:1", Priority::Webhook)]).await.unwrap();
+    let batch = claim_one(&queue, now).await;
+    let sleeper = claim(&queue, now, 1).await;
+    assert_eq!(sleeper.next, Some(QueueSettings::default().lease), "until the lease ends");
+    redis.del::<_, ()>(keys.wake()).await.unwrap();
+
+    let after = Duration::from_secs(1);
+    let again = Outcome::Again { after, round: 1 };
+    settle(&queue, now, &batch, again, RateSignal::default()).await;
+    let tokens: Vec<String> = redis.lrange(keys.wake(), 0, -1).await.unwrap();
+    assert_eq!(tokens, [KLAVIYO]);
+    assert_eq!(claim(&queue, now, 1).await.next, Some(after));
+}
+
+#[tokio::test]
 async fn a_waiting_check_takes_at_most_300_bytes() {
     let (queue, mut redis, keys) =
         queue_of(&[(KLAVIYO, plenty(100))], QueueSettings::default()).await;

@@ -32,12 +32,17 @@ end
 
 -- The lane wants a claim at `at` or earlier. One wake-up token at most lies in `wake`: whoever
 -- takes it claims, and puts it back when runnable work is left, so that wake-ups chain.
+--
+-- Idle workers sleep until the earliest time that a claim told them. A time before that is told to
+-- one of them in the same way: its claim says when to come back.
 local function wants_claim(lanes, wake, lane, at, now)
   local score = redis.call("ZSCORE", lanes, lane.name)
+  local sooner = false
   if not score or at < tonumber(score) then
     redis.call("ZADD", lanes, at, lane.name)
+    sooner = redis.call("ZRANGE", lanes, 0, 0)[1] == lane.name
   end
-  if at <= now and redis.call("LLEN", wake) == 0 then
+  if (sooner or at <= now) and redis.call("LLEN", wake) == 0 then
     redis.call("LPUSH", wake, lane.name)
   end
 end
