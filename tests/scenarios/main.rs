@@ -2,6 +2,16 @@
 
 // `cfg(test)` tells the lints that what the tests share may unwrap too.
 #[cfg(test)]
+mod door;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod receiver;
+#[cfg(test)]
+mod scans;
+#[cfg(test)]
+mod spot_checks;
+#[cfg(test)]
+mod verbs;
 #[cfg(test)]
 mod webhooks;

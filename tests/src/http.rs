@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use anyhow::{Context, bail};
-use reqwest::{Method, RequestBuilder, StatusCode};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
 use serde::de::DeserializeOwned;
 
 /// Longer than anything on this machine should take.
@@ -35,10 +35,20 @@ impl Http {
     ///
     /// When nobody answers.
     pub async fn send(&self, request: RequestBuilder) -> anyhow::Result<(StatusCode, String)> {
+        let response = self.response(request).await?;
+        Ok((response.status(), response.text().await?))
+    }
+
+    /// Sends it; the answer as it comes, headers and all.
+    ///
+    /// # Errors
+    ///
+    /// When nobody answers.
+    pub async fn response(&self, request: RequestBuilder) -> anyhow::Result<Response> {
         let request = request.build()?;
         #[expect(clippy::disallowed_methods, reason = "this speaks to our own processes")]
         let response = self.0.execute(request).await?;
-        Ok((response.status(), response.text().await?))
+        Ok(response)
     }
 
     /// The JSON that a GET answers with.

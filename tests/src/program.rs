@@ -82,13 +82,22 @@ impl Program {
     ///
     /// When it has ended already.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
-        let pid = self.child.id().ok_or_else(|| anyhow!("{} has ended", self.name))?;
-        let killed =
-            tokio::process::Command::new("kill").args(["-TERM", &pid.to_string()]).status().await?;
-        if !killed.success() {
-            return Err(anyhow!("{} could not be signalled", self.name));
-        }
+        self.signal("TERM").await?;
         Ok(self.child.wait().await?)
+    }
+
+    /// Sends a signal by its name: `STOP`, `CONT`.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended already.
+    pub async fn signal(&self, signal: &str) -> anyhow::Result<()> {
+        let pid = self.child.id().ok_or_else(|| anyhow!("{} has ended", self.name))?;
+        let sent = tokio::process::Command::new("kill")
+            .args([&format!("-{signal}"), &pid.to_string()])
+            .status()
+            .await?;
+        if sent.success() { Ok(()) } else { Err(anyhow!("{} could not be signalled", self.name)) }
     }
 }
 

@@ -3,9 +3,10 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Debug;
+use std::net::SocketAddr;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::{Context, anyhow, bail};
 use common::config::Config;
 use common::fleet::Fleet;
 use common::ids::Lane;
@@ -18,12 +19,14 @@ use sqlx::PgPool;
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep};
+use tracing_subscriber::EnvFilter;
 use url::Url;
 use uuid::Uuid;
 
 use crate::config_file::{ConfigFolder, EVENTBRITE_ENDPOINT, KLAVIYO_ENDPOINT, Platforms};
 use crate::http::Http;
 use crate::mirror::{self, Mismatch, Name};
+use crate::program::Program;
 
 /// How long a condition may take to come true. Far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,6 +43,10 @@ pub struct Setup {
     pub klaviyo: String,
     /// Keys of the Eventbrite connection.
     pub eventbrite: String,
+    /// Where the fleet finds Redis, when not where it is: a way to it that a story can close.
+    pub redis: Option<SocketAddr>,
+    /// The same for Postgres.
+    pub postgres: Option<SocketAddr>,
 }
 
 impl Default for Setup {
@@ -60,6 +67,8 @@ impl Default for Setup {
                 confirm_after = []
                 young = "0s""#
                     .to_owned(),
+            redis: None,
+            postgres: None,
         }
     }
 }
@@ -114,6 +123,7 @@ impl Scene {
     ///
     /// When anything cannot be started.
     pub async fn new(db: PgPool, setup: Setup) -> anyhow::Result<Self> {
+        log();
         let platforms = simulator::start(setup.simulator.clone()).await?;
         let known = Platforms::of(
             &setup.simulator,
@@ -124,9 +134,9 @@ impl Scene {
         let folder = ConfigFolder::write(&known, &settings, &setup.klaviyo, &setup.eventbrite)?;
         let redis_url = std::env::var("REDIS_URL").context("REDIS_URL: run cargo xtask test")?;
         let environment = vec![
-            ("SYNCLINE__REDIS__URL".to_owned(), redis_url.clone()),
+            ("SYNCLINE__REDIS__URL".to_owned(), by_way_of(setup.redis, &redis_url)?),
             ("SYNCLINE__REDIS__NAMESPACE".to_owned(), Uuid::now_v7().to_string()),
-            ("SYNCLINE__POSTGRES__URL".to_owned(), database_url(&db)?),
+            ("SYNCLINE__POSTGRES__URL".to_owned(), by_way_of(setup.postgres, &database_url(&db)?)?),
         ];
         let pairs: Vec<(&str, &str)> =
             environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();
@@ -184,6 +194,19 @@ impl Scene {
         self.tasks.spawn(async move { ingress::serve(listener, fleet, &config, &lifecycle).await });
         self.ingress = Some(base);
         Ok(())
+    }
+
+    /// Starts one of our programs as a process of its own, with further variables. What it says
+    /// goes to a file in [`Self::folder`].
+    ///
+    /// # Errors
+    ///
+    /// When it was not built.
+    pub fn start_program(&self, name: &str, more: &[(&str, &str)]) -> anyhow::Result<Program> {
+        let file = self.folder.file();
+        let arguments = ["--config", file.to_str().context("a path in UTF-8")?];
+        let environment = [&self.environment(), more].concat();
+        Program::start(name, &arguments, &environment, Some(&self.folder.path().join("log")))
     }
 
     /// Starts a worker.
@@ -346,12 +369,37 @@ impl Scene {
     }
 }
 
+/// What the fleet says is shown when a story fails; `RUST_LOG` asks for more or less.
+fn log() {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+    // Another story in the same process may have been first.
+    drop(tracing_subscriber::fmt().with_env_filter(filter).with_test_writer().try_init());
+}
+
 /// The address of the database that `db` is connected to.
 fn database_url(db: &PgPool) -> anyhow::Result<String> {
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL: run cargo xtask test")?;
     let mut url = Url::parse(&url)?;
     let options = db.connect_options();
     url.set_path(options.get_database().context("the pool has a database")?);
+    Ok(url.into())
+}
+
+impl Drop for Scene {
+    /// Nothing of the story may hold on to its database, which is dropped next.
+    fn drop(&mut self) {
+        self.lifecycle.stop();
+        self.lifecycle.stop();
+        self.tasks.detach_all();
+    }
+}
+
+/// The same server behind another address.
+fn by_way_of(way: Option<SocketAddr>, url: &str) -> anyhow::Result<String> {
+    let Some(way) = way else { return Ok(url.to_owned()) };
+    let mut url = Url::parse(url)?;
+    url.set_host(Some(&way.ip().to_string()))?;
+    url.set_port(Some(way.port())).map_err(|()| anyhow!("{way} has a port"))?;
     Ok(url.into())
 }
 
