@@ -4,7 +4,15 @@
 #[cfg(test)]
 mod door;
 #[cfg(test)]
+mod faults;
+#[cfg(test)]
+mod late_reads;
+#[cfg(test)]
 mod layers;
+#[cfg(test)]
+mod processes;
+#[cfg(test)]
+mod quotas;
 #[cfg(test)]
 mod receiver;
 #[cfg(test)]

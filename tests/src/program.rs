@@ -83,6 +83,15 @@ impl Program {
     /// When it has ended already.
     pub async fn stop(&mut self) -> anyhow::Result<ExitStatus> {
         self.signal("TERM").await?;
+        self.end().await
+    }
+
+    /// Waits for its end, which something else brings about.
+    ///
+    /// # Errors
+    ///
+    /// When the system cannot tell.
+    pub async fn end(&mut self) -> anyhow::Result<ExitStatus> {
         Ok(self.child.wait().await?)
     }
 
