@@ -178,7 +178,7 @@ async fn without_redis_the_page_says_so_and_shows_what_postgres_knows(db: PgPool
 
     let page = scene.see("/").await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.contains("Redis is away"), "{}", page.body);
+    assert!(page.body.contains("Nothing from Redis"), "{}", page.body);
     assert!(page.body.contains("profile"), "{}", page.body);
     assert!(page.body.contains("not known"), "{}", page.body);
 
@@ -199,7 +199,7 @@ async fn without_postgres_the_page_says_so_and_shows_what_waits(db: PgPool) {
 
     let page = send(&console, get("/")).await;
     assert_eq!(page.status, StatusCode::OK);
-    assert!(page.body.contains("Postgres is away"), "{}", page.body);
+    assert!(page.body.contains("Nothing from Postgres"), "{}", page.body);
 
     let answer = send(&console, get("/api/status")).await;
     assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE);
