@@ -16,13 +16,13 @@ const MOST: usize = 10_000;
 /// Arguments of `check`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Whose records: <platform>/<name>.
+    /// Whose records: `platform/name`.
     #[arg(long)]
     connection: Lane,
     /// Their kind.
     #[arg(long)]
     record_type: String,
-    /// Their ids; where a platform needs a parent to find a record, <parent>/<id>.
+    /// Their ids; where a platform needs a parent to find a record, `parent/id`.
     #[arg(required = true, value_name = "ID")]
     ids: Vec<String>,
 }

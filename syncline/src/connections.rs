@@ -24,7 +24,7 @@ pub(crate) enum Command {
     Park(Park),
     /// Let a connection work again.
     Unpark {
-        /// Its name: <platform>/<name>.
+        /// Its name: `platform/name`.
         connection: Lane,
     },
 }
@@ -32,7 +32,7 @@ pub(crate) enum Command {
 /// Arguments of `connections park`.
 #[derive(Args)]
 pub(crate) struct Park {
-    /// Its name: <platform>/<name>.
+    /// Its name: `platform/name`.
     connection: Lane,
     /// Why, for those who look at it later.
     #[arg(long, default_value = "parked by an operator")]

@@ -49,7 +49,7 @@ pub(crate) enum Command {
 /// Arguments of `dead-letters list`.
 #[derive(Args)]
 pub(crate) struct List {
-    /// Only those of one connection: <platform>/<name>.
+    /// Only those of one connection: `platform/name`.
     #[arg(long)]
     connection: Option<Lane>,
     /// The most that are listed.
@@ -73,7 +73,7 @@ pub(crate) struct Selection {
     /// All of them; with --connection all of that one.
     #[arg(long)]
     all: bool,
-    /// All of one connection: <platform>/<name>.
+    /// All of one connection: `platform/name`.
     #[arg(long)]
     connection: Option<Lane>,
     /// Only say which they are.

@@ -17,7 +17,7 @@ use crate::{named, stores};
 /// Arguments of `depths`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Only this one: <platform>/<name>.
+    /// Only this one: `platform/name`.
     #[arg(long)]
     connection: Option<Lane>,
     /// Answer as a list of objects.

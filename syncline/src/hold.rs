@@ -12,7 +12,7 @@ use crate::{named, stores};
 /// Arguments of both.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Its name: <platform>/<name>.
+    /// Its name: `platform/name`.
     #[arg(long)]
     connection: Lane,
 }

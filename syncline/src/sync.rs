@@ -20,7 +20,7 @@ use crate::{named, stores};
 /// Arguments of `sync`.
 #[derive(Args)]
 pub(crate) struct Arguments {
-    /// Its name: <platform>/<name>.
+    /// Its name: `platform/name`.
     #[arg(long)]
     connection: Lane,
     /// What is read.
