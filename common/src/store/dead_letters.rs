@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::{PgExecutor, PgPool};
 
-use super::StoreError;
+use super::{StoreError, bulk_runs};
 use crate::ids::{ConnectionId, Lane};
 use crate::job::{JobId, Priority, Task};
 
@@ -113,8 +113,8 @@ pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i
     Ok(id)
 }
 
-/// Keeps a job that is given up and closes the notices of its record that are open now, in one
-/// transaction: the dead letter takes their place.
+/// Keeps a job that is given up and ends what led to it, in one transaction: the dead letter takes
+/// the place of the open notices of its record, or of its running bulk run.
 ///
 /// # Errors
 ///
@@ -123,16 +123,27 @@ pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i
 pub async fn bury(pool: &PgPool, letter: &NewDeadLetter) -> Result<(), StoreError> {
     let mut tx = pool.begin().await?;
     insert(&mut *tx, letter).await?;
-    if let Ok(Task::Check { record_type, external_id }) = Task::try_from(&letter.job_id) {
-        sqlx::query!(
-            "delete from inbox
-              where connection_id = $1 and record_type = $2 and external_id = $3",
-            letter.connection as ConnectionId,
-            record_type.as_str(),
-            external_id.as_str(),
-        )
-        .execute(&mut *tx)
-        .await?;
+    match Task::try_from(&letter.job_id) {
+        Ok(Task::Check { record_type, external_id }) => {
+            sqlx::query!(
+                "delete from inbox
+                  where connection_id = $1 and record_type = $2 and external_id = $3",
+                letter.connection as ConnectionId,
+                record_type.as_str(),
+                external_id.as_str(),
+            )
+            .execute(&mut *tx)
+            .await?;
+        }
+        Ok(Task::Scan { record_type }) => {
+            // Otherwise the sweeper would find a run without a job, for ever.
+            let run = bulk_runs::running(&mut *tx, letter.connection, &record_type).await?;
+            if let Some(run) = run {
+                bulk_runs::fail(&mut *tx, run.id, &letter.last_error).await?;
+            }
+        }
+        // Nobody understands this id; there is nothing else of it.
+        Err(_) => {}
     }
     tx.commit().await?;
     Ok(())

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use common::job::{JobId, Priority};
-use common::store::dead_letters::{NewDeadLetter, count, insert, list, take};
+use common::store::bulk_runs::{self, NewRun};
+use common::store::dead_letters::{NewDeadLetter, bury, count, insert, list, take};
+use common::store::inbox::{self, Delivery, Source};
 use common::store::overview::overview;
 use common::store::sent_requests;
 use sqlx::PgPool;
@@ -11,8 +13,8 @@ use sqlx::PgPool;
 use crate::scene::{Scene, found};
 
 impl Scene {
-    async fn dies(&self, job: &str, last_error: &str) -> i64 {
-        let letter = NewDeadLetter {
+    fn letter(&self, job: &str, last_error: &str) -> NewDeadLetter {
+        NewDeadLetter {
             connection: self.connection,
             job_id: JobId::from(job),
             priority: Priority::Manual,
@@ -20,8 +22,11 @@ impl Scene {
             last_error: last_error.to_owned(),
             first_seen: self.start,
             trace: String::new(),
-        };
-        insert(&self.db, &letter).await.unwrap()
+        }
+    }
+
+    async fn dies(&self, job: &str, last_error: &str) -> i64 {
+        insert(&self.db, &self.letter(job, last_error)).await.unwrap()
     }
 }
 
@@ -81,4 +86,27 @@ async fn the_overview_counts_what_is_there(db: PgPool) {
     assert_eq!(operations, [("changed", 1), ("created", 2)]);
     let backlog = &overview.backlog[0];
     assert_eq!((backlog.open_notices, backlog.dead_letters, backlog.drift_found), (2, 1, 0));
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_job_that_is_given_up_ends_what_led_to_it(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let (connection, record_type) = (scene.connection, scene.record_type.clone());
+    let notices = [(record_type.clone(), "a".into()), (record_type.clone(), "b".into())];
+    let delivery = Delivery {
+        connection,
+        priority: Priority::Webhook,
+        source: Source::Webhook,
+        trace: "",
+        notices: &notices,
+    };
+    inbox::accept(&scene.db, &delivery).await.unwrap();
+    let new = NewRun { connection, record_type: record_type.clone(), changed_since: None };
+    bulk_runs::start(&scene.db, &new).await.unwrap().unwrap();
+
+    bury(&scene.db, &scene.letter("profile:a", "no")).await.unwrap();
+    assert_eq!(inbox::count_open(&scene.db, connection).await.unwrap(), 1, "that of b");
+    bury(&scene.db, &scene.letter("scan@profile", "no")).await.unwrap();
+    assert!(bulk_runs::running(&scene.db, connection, &record_type).await.unwrap().is_none());
+    assert_eq!(count(&scene.db).await.unwrap(), 2);
 }
