@@ -10,10 +10,36 @@ use common::store::records::{
     Finding, Flags, Look, MAX_LOOKS, Outcome, longest_unchecked, suspected,
 };
 use common::store::{StoreError, operations};
+use jiff::Timestamp;
+use serde_json::value::RawValue;
 use sqlx::PgPool;
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt};
 
 use crate::scene::{Scene, found, found_as, missing, unclear};
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_moved_without_a_change_that_counts_is_mirrored_too(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let version = |n: i64| Some(Timestamp::from_second(n).unwrap());
+    // when, the payload, its version, the payload that is mirrored afterwards; one hash for all
+    for (seconds, seen, moved, mirrored) in [
+        (0, r#"{"n": 1}"#, version(1), 1),
+        (1, r#"{"n": 2}"#, version(1), 1),
+        (2, r#"{"n": 3}"#, version(2), 3),
+    ] {
+        let mut look = found("a", 1);
+        if let Finding::Found { payload, remote_version, .. } = &mut look.finding {
+            *payload = RawValue::from_string(seen.to_owned()).unwrap();
+            *remote_version = moved;
+        }
+        scene.look(seconds, look).await;
+        let n: i32 = sqlx::query_scalar("select (payload->>'n')::int from external_integrations")
+            .fetch_one(&scene.db)
+            .await
+            .unwrap();
+        assert_eq!(n, mirrored, "at {seconds}");
+    }
+}
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn an_older_fetch_that_finishes_after_a_newer_one_is_refused(db: PgPool) {

@@ -27,6 +27,8 @@ pub(super) struct Held {
     pub(super) hash: Option<ContentHash>,
     /// What the hash was made by.
     pub(super) schema_version: i32,
+    /// When it last changed, in the platform's own words.
+    pub(super) remote_version: Option<Timestamp>,
     /// Deleted, suspected.
     pub(super) flags: Flags,
     /// When the look began that found it missing first.
@@ -39,6 +41,7 @@ impl Held {
         stamp: Stamp { fetched_at: Timestamp::MIN, fence: Fence(i64::MIN) },
         hash: None,
         schema_version: 0,
+        remote_version: None,
         flags: Flags(0),
         missing_since: None,
     };

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 
+use jiff::Timestamp;
 use sqlx::PgTransaction;
 
 use super::judge::{Held, Stamp, judge};
@@ -20,6 +21,8 @@ pub(in crate::store) struct Judged<'a> {
     pub(in crate::store) outcome: Outcome,
     /// The hash before; `None` where there was no record, or a deleted one.
     pub(in crate::store) old_hash: Option<ContentHash>,
+    /// The row's payload is what was found, as far as anything of it moved.
+    keeps_payload: bool,
     /// What the write closed of its notices.
     pub(in crate::store) closed: Option<Closed>,
 }
@@ -83,9 +86,11 @@ pub async fn write(
         .values()
         .map(|look| {
             let held = held.get(&look.external_id).unwrap_or(&Held::NOTHING);
+            let outcome = judge(held, &look.finding, stamp, batch.confirm_after);
             Judged {
                 look,
-                outcome: judge(held, &look.finding, stamp, batch.confirm_after),
+                outcome,
+                keeps_payload: outcome == Outcome::Unchanged && is_version(held, &look.finding),
                 old_hash: held.hash.filter(|_| !held.flags.contains(Flags::DELETED)),
                 closed: None,
             }
@@ -109,6 +114,19 @@ pub async fn write(
         .iter()
         .filter_map(|look| verdicts.get(look.external_id.as_str()).copied())
         .collect())
+}
+
+/// Whether the platform says that the record did not even move since what is mirrored. Then the
+/// payload stays; otherwise fields that do not count may have moved with it.
+fn is_version(held: &Held, finding: &Finding) -> bool {
+    // Postgres keeps microseconds.
+    let micros = |version: Option<Timestamp>| version.map(Timestamp::as_microsecond);
+    match finding {
+        Finding::Found { remote_version, .. } => {
+            micros(*remote_version) == micros(held.remote_version)
+        }
+        Finding::Missing | Finding::Unclear { .. } => true,
+    }
 }
 
 /// Locks the rows of all records that were judged, adding those that are missing, and reads them.
@@ -150,6 +168,7 @@ async fn lock(
 
     let rows = sqlx::query!(
         r#"select external_id as "external_id: ExternalId", content_hash, schema_version, flags,
+                  remote_version as "remote_version: jiff_sqlx::Timestamp",
                   fetched_at as "fetched_at: jiff_sqlx::Timestamp", fence as "fence: Fence",
                   missing_since as "missing_since: jiff_sqlx::Timestamp"
              from external_integrations
@@ -169,6 +188,7 @@ async fn lock(
                 stamp: Stamp { fetched_at: row.fetched_at.to_jiff(), fence: row.fence },
                 hash: content_hash(row.content_hash)?,
                 schema_version: row.schema_version,
+                remote_version: row.remote_version.map(jiff_sqlx::Timestamp::to_jiff),
                 flags: Flags(row.flags),
                 missing_since: row.missing_since.map(jiff_sqlx::Timestamp::to_jiff),
             };
@@ -254,9 +274,7 @@ impl<'a> Rows<'a> {
         if let Finding::Found { payload, hash, schema_version, remote_version, .. } =
             &judged.look.finding
         {
-            // An unchanged record keeps its row's payload: fields that do not count may differ,
-            // and rewriting them would cost more than they are worth.
-            let keep = judged.outcome == Outcome::Unchanged;
+            let keep = judged.keeps_payload;
             self.payloads.push((!keep).then(|| storable(payload.get())));
             self.hashes.push((!keep).then_some(hash.0));
             self.schema_versions.push((!keep).then_some(i32::from(*schema_version)));
