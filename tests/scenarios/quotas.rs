@@ -74,6 +74,11 @@ async fn two_workers_under_load_stay_within_every_window(db: PgPool) -> anyhow::
     for order in &orders {
         edit_again(&scene, order)?;
     }
+    scene
+        .until("there was load for more than a window", async |scene| {
+            Ok(requests(scene, Platform::Eventbrite) >= 40)
+        })
+        .await?;
     mirrored(&mut scene, &orders).await?;
 
     let stats = scene.platforms.stats().eventbrite;
