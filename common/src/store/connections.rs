@@ -81,6 +81,9 @@ impl From<Row> for Connection {
 /// Adds the connections that are new and brings the others up to date; returns all of `wanted`, by
 /// lane. What is not in `wanted` stays as it is.
 ///
+/// Every process of a fleet does this at its start, all at once perhaps. Without the lock, two that
+/// add one connection could meet at its endpoint, of which `on conflict` knows nothing.
+///
 /// # Errors
 ///
 /// When two connections have one webhook path, or the database fails.
@@ -94,9 +97,12 @@ pub async fn upsert(
     let hashes: Vec<&[u8]> = wanted.iter().map(|c| c.endpoint_hash.as_slice()).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"with written as (
+        r#"with one_at_a_time as materialized (
+               select pg_advisory_xact_lock(hashtext('connections'))),
+           written as (
                insert into connections (lane, account, endpoint_hash)
-               select * from unnest($1::text[], $2::text[], $3::bytea[])
+               select wanted.*
+                 from one_at_a_time, unnest($1::text[], $2::text[], $3::bytea[]) as wanted
                on conflict (lane) do update
                    set account = excluded.account, endpoint_hash = excluded.endpoint_hash
                returning *)

@@ -27,6 +27,16 @@ async fn a_connection_keeps_its_number_when_its_account_and_endpoint_change(db: 
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn processes_that_start_together_do_not_get_in_each_others_way(db: PgPool) {
+    for new in 1..=50 {
+        let wanted = [connection(&format!("klaviyo/{new}"), new)];
+        let together = join_all((0..8).map(|_| upsert(&db, &wanted))).await;
+        let ids: Vec<_> = together.into_iter().map(|rows| rows.unwrap()[0].id).collect();
+        assert!(ids.iter().all(|id| *id == ids[0]), "{ids:?}");
+    }
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn an_endpoint_is_found_by_its_hash_and_platform_only(db: PgPool) {
     let id = upsert(&db, &[connection("klaviyo/main", 1)]).await.unwrap()[0].id;
     let found = by_endpoint(&db, "klaviyo", &[1; 32]).await.unwrap().unwrap();
