@@ -31,13 +31,12 @@ use crate::verbs::{
 /// After a flush, lanes open within seconds: what was sent in long windows is known from Postgres,
 /// and the short window is short.
 fn soon_open_again() -> Setup {
-    let mut setup = Setup::default();
-    setup.settings =
-        format!("{NO_SPOT_CHECKS}[api]\nwhole_timeout = \"1s\"\nread_timeout = \"1s\"\n");
-    setup.klaviyo =
-        r#"quotas.steady = { limit = 100000, window = "1h", burst = 100, headroom = 5 }"#
-            .to_owned();
-    setup
+    Setup {
+        settings: format!("{NO_SPOT_CHECKS}[api]\nwhole_timeout = \"1s\"\nread_timeout = \"1s\"\n"),
+        klaviyo: r#"quotas.steady = { limit = 100000, window = "1h", burst = 100, headroom = 5 }"#
+            .to_owned(),
+        ..Setup::default()
+    }
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

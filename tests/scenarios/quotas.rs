@@ -96,9 +96,9 @@ async fn two_workers_under_load_stay_within_every_window(db: PgPool) -> anyhow::
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn after_a_flush_a_short_window_is_waited_for(db: PgPool) -> anyhow::Result<()> {
     const WINDOW: Duration = Duration::from_secs(1);
-    let mut setup = Setup::default();
-    setup.settings =
+    let settings =
         format!("{NO_SPOT_CHECKS}[api]\nwhole_timeout = \"1s\"\nread_timeout = \"1s\"\n");
+    let mut setup = Setup { settings, ..Setup::default() };
     setup.simulator.eventbrite.orders = 25;
     setup.simulator.eventbrite.account.quotas = vec![limit("hour", 10, 1_000)];
     setup.eventbrite = r#"quotas.hour = { limit = 10, window = "1s", burst = 10, headroom = 0 }
