@@ -4,6 +4,7 @@
 //! it can lose the webhook.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{Path, State};
@@ -22,6 +23,10 @@ use crate::Ingress;
 
 /// How long a platform is asked to wait when we cannot take its webhook.
 const RETRY_AFTER_SECONDS: &str = "5";
+
+/// The webhook is accepted by then; the platform is not kept waiting for Redis. Klaviyo gives up
+/// after five seconds.
+const ENQUEUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a webhook is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -201,12 +206,13 @@ async fn enqueue(ingress: &Ingress, connection: &Connection, notices: Vec<Notice
         })
         .collect();
     let span = info_span!("enqueue", otel.kind = "producer", messaging.system = "redis");
-    match ingress.fleet.queue.enqueue(&jobs).instrument(span).await {
-        Ok(_) => {
+    match timeout(ENQUEUE_WITHIN, ingress.fleet.queue.enqueue(&jobs)).instrument(span).await {
+        Ok(Ok(_)) => {
             let (platform, jobs) = (connection.platform.name(), jobs.len() as u64);
             ingress.metrics.jobs_enqueued(platform, Priority::Webhook.name(), jobs);
         }
-        Err(error) => warn!(%error, "not enqueued yet: the sweeper will"),
+        Ok(Err(error)) => warn!(%error, "not enqueued yet: the sweeper will"),
+        Err(_) => warn!("Redis is silent; not enqueued yet: the sweeper will"),
     }
 }
 
