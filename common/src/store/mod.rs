@@ -120,7 +120,8 @@ fn priority(number: i16) -> Result<Priority, StoreError> {
     })
 }
 
-/// Brings the schema up to date; does nothing when it is. Several processes may do so at once.
+/// Brings the schema up to date, and makes the partitions of the next days: before anything is
+/// written, since a write that meets their making fails. Several processes may do so at once.
 ///
 /// # Errors
 ///
@@ -128,5 +129,6 @@ fn priority(number: i16) -> Result<Priority, StoreError> {
 #[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn migrate(pool: &PgPool) -> Result<(), StoreError> {
     MIGRATIONS.run(pool).await?;
+    operations::ensure_partitions(pool, operations::DAYS_AHEAD).await?;
     Ok(())
 }

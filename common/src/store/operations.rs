@@ -81,6 +81,9 @@ pub async fn history(
         .collect())
 }
 
+/// Partitions are there so many days before they are needed.
+pub const DAYS_AHEAD: u16 = 3;
+
 /// Makes the partitions of today and the `days_ahead` days after it, by UTC; returns how many are
 /// new. Without them nothing fails: rows then go to the default partition and are moved later.
 ///

@@ -8,8 +8,6 @@ use common::store::{operations, schedules, sent_requests};
 use crate::Reconcile;
 
 const DAY: Duration = Duration::from_hours(24);
-/// Partitions are there so many days before they are needed.
-const DAYS_AHEAD: u16 = 3;
 /// Longer than any quota's window.
 const REQUESTS_KEPT: Duration = Duration::from_hours(72);
 const TICKS_KEPT: Duration = Duration::from_hours(24 * 30);
@@ -33,7 +31,7 @@ impl Reconcile for Retention {
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
         let db = &self.fleet.db;
-        let made = operations::ensure_partitions(db, DAYS_AHEAD).await?;
+        let made = operations::ensure_partitions(db, operations::DAYS_AHEAD).await?;
         let dropped = operations::drop_partitions(db, self.history).await?;
         let requests = sent_requests::prune(db, REQUESTS_KEPT).await?;
         let ticks = schedules::prune_ticks(db, TICKS_KEPT).await?;
