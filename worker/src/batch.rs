@@ -72,24 +72,16 @@ impl Worker {
             fence,
             jobs: &jobs,
         };
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
         if !jobs.is_empty() {
-            tokio::select! {
-                done = handlers::run(&work) => match done {
-                    Ok(then) => settled.extend(self.carry_out(&connection, &jobs, priority, then).await),
-                    Err(failure) => {
-                        let then = self.failed(&connection, &jobs, &failure);
-                        settled.extend(self.carry_out(&connection, &jobs, priority, then).await);
-                    }
-                },
-                reason = self.keep_alive(&lane, fence, &ids, ends) => {
+            settled.extend(tokio::select! {
+                done = handlers::run(&work) => self.done(&work, done).await,
+                reason = self.keep_alive(&lane, fence, &jobs, ends) => {
                     // Another worker may have it: this one writes nothing any more.
                     warn!(%lane, %fence, reason, "batch dropped");
+                    Vec::new()
                 }
-                () = hard.cancelled() => {
-                    settled.extend(ids.into_iter().map(|id| (id, Outcome::Defer { after: Duration::ZERO })));
-                }
-            }
+                () = hard.cancelled() => hand_back(&jobs),
+            });
         }
         let reports = permits.reports();
         for (id, outcome) in &settled {
@@ -110,14 +102,15 @@ impl Worker {
         &self,
         lane: &Lane,
         fence: Fence,
-        ids: &[JobId],
+        jobs: &[Leased],
         mut ends: Instant,
     ) -> &'static str {
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id.clone()).collect();
         let every = self.settings.heartbeat;
         let mut beats = interval_at(Instant::now() + every, every);
         loop {
             tokio::select! {
-                at = beats.tick() => match self.fleet.queue.extend(lane, fence, ids).await {
+                at = beats.tick() => match self.fleet.queue.extend(lane, fence, &ids).await {
                     Ok(lost) if lost.is_empty() => ends = at + self.settings.lease,
                     Ok(_) => return "the lease was lost",
                     Err(error) => warn!(%error, "could not extend a lease"),
@@ -144,6 +137,16 @@ impl Worker {
             settled.push((job.id, outcome));
         }
         (settled, jobs)
+    }
+
+    /// What becomes of the jobs after their handler has ended.
+    async fn done(
+        &self,
+        work: &handlers::Work<'_>,
+        done: Result<Vec<Then>, Failure>,
+    ) -> Vec<(JobId, Outcome)> {
+        let then = done.unwrap_or_else(|failure| self.failed(work.connection, work.jobs, &failure));
+        self.carry_out(work.connection, work.jobs, work.priority, then).await
     }
 
     /// What becomes of the jobs of a batch about which nothing can be said.
@@ -270,6 +273,12 @@ impl Worker {
         let task = Task::try_from(id).map_or("unknown", |task| task.name());
         self.metrics.job_settled(connection.lane().platform(), task, outcome.name());
     }
+}
+
+/// For another worker, at once and without an attempt used.
+fn hand_back(jobs: &[Leased]) -> Vec<(JobId, Outcome)> {
+    let at_once = Outcome::Defer { after: Duration::ZERO };
+    jobs.iter().map(|job| (job.id.clone(), at_once)).collect()
 }
 
 /// A consumer span as OpenTelemetry's messaging conventions describe it. The first asker's trace

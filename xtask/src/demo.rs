@@ -23,10 +23,7 @@ pub fn run(
 ) -> anyhow::Result<ExitCode> {
     // All in one call: cargo unites features over what it builds together, and the demo starts
     // the other programs from the same folder.
-    let mut build = workspace.cargo(["build", "--bins"]);
-    for package in ["worker", "scheduler", "ingress", "console", "simulator", "syncline", "tests"] {
-        build.args(["--package", package]);
-    }
+    let mut build = workspace.cargo(["build", "--workspace", "--exclude", "xtask", "--bins"]);
     let status = signals.run(&mut build)?;
     if !status.success() {
         return Ok(exit_code(status));

@@ -1,17 +1,21 @@
 //! The queue: what waits, who holds it, and how much quota is left; an index in Redis over what
 //! Postgres knows. Every operation is one script in one round trip, on the server's clock.
 
+mod answer;
 mod book;
 mod keys;
 mod lease;
 pub mod model;
 mod redis;
 mod scripts;
+mod settings;
 mod waiter;
 mod wire;
 
+pub use answer::{Claimed, Depths, Enqueued, Ledger, QueueError};
 pub use book::LaneBook;
 pub use keys::Keys;
 pub use lease::{Batch, Leased, Outcome, PermitReport};
-pub use redis::{Claimed, Depths, Enqueued, Ledger, QueueError, QueueSettings, RedisQueue};
+pub use redis::RedisQueue;
+pub use settings::QueueSettings;
 pub use waiter::Waiter;

@@ -4,12 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use redis::aio::ConnectionManager;
-use redis::{RedisError, Script, ScriptInvocation};
+use redis::{Script, ScriptInvocation};
 use tokio::time::Instant;
 
+use super::answer::{Claimed, Depths, Enqueued, Ledger, QueueError};
 use super::book::{Entry, LaneBook};
 use super::keys::Keys;
 use super::lease::{Batch, Leased, Outcome, PermitReport};
+use super::settings::QueueSettings;
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
 use crate::job::{Job, JobId, Priority};
@@ -17,102 +19,6 @@ use crate::quota::Permit;
 
 /// Jobs that one call of a script takes; longer lists are cut.
 const JOBS_PER_CALL: usize = 200;
-
-/// How long things may take.
-#[derive(Clone, Debug)]
-pub struct QueueSettings {
-    /// The right to work on a job ends after this, unless extended.
-    pub lease: Duration,
-    /// A permit that is not used within this time is not used.
-    pub permit_use_by: Duration,
-    /// The longest time from sending a request to having its answer or giving it up.
-    pub request_timeout: Duration,
-    /// Percent of a lane's grants that bulk gets while it waits.
-    pub bulk_floor: u8,
-    /// Percent of a lane's grants that spot checks get while they wait.
-    pub spot_check_floor: u8,
-}
-
-impl Default for QueueSettings {
-    fn default() -> Self {
-        Self {
-            lease: Duration::from_mins(1),
-            permit_use_by: Duration::from_secs(2),
-            request_timeout: Duration::from_secs(30),
-            bulk_floor: 10,
-            spot_check_floor: 5,
-        }
-    }
-}
-
-/// Why an operation on the queue failed.
-#[derive(Debug, thiserror::Error)]
-pub enum QueueError {
-    /// Redis cannot be reached or refused. Send nothing: an unknown budget is an empty one.
-    #[error("redis: {0}")]
-    Redis(#[from] RedisError),
-    /// The lane is not in the book of this process.
-    #[error("lane {0} is not known here: is its connection configured?")]
-    UnknownLane(Lane),
-}
-
-/// What became of jobs that were enqueued.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Enqueued {
-    /// Not waiting before.
-    pub added: u64,
-    /// Waiting at a lower priority, or delayed: more urgent now.
-    pub raised: u64,
-    /// Being worked on: will run once more.
-    pub dirty: u64,
-    /// Waiting already.
-    pub coalesced: u64,
-}
-
-/// What a claim brought.
-#[derive(Debug)]
-pub struct Claimed {
-    /// Work, at most as much as was asked for.
-    pub batches: Vec<Batch>,
-    /// Time until a lane may have something to run; `None` when nothing waits at all.
-    pub next: Option<Duration>,
-    /// Lanes that are due now, the longest unserved first; ask for these next.
-    pub due: Vec<String>,
-    /// Lanes whose ledgers wait to be rebuilt ([`RedisQueue::open`]).
-    pub closed: Vec<Lane>,
-    /// Leases that had run out.
-    pub reaped: u64,
-}
-
-/// How to open a quota's ledger after a loss.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Ledger {
-    /// Nothing can have been sent: open and empty.
-    Empty,
-    /// Stay closed until one window has passed.
-    Keep,
-    /// Rebuild from the ages of the requests that may have been sent in the last window.
-    Sent(Vec<Duration>),
-}
-
-/// How much waits in a lane, and what holds it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Depths {
-    /// Ready jobs by [`Priority::number`].
-    pub ready: [u64; 4],
-    /// Waiting for their time.
-    pub delayed: u64,
-    /// Being worked on.
-    pub leased: u64,
-    /// Age of the oldest ready job.
-    pub oldest: Duration,
-    /// Time until the lane thaws; zero when it is not frozen.
-    pub frozen: Duration,
-    /// Held by a person.
-    pub paused: bool,
-    /// A ledger waits to be rebuilt.
-    pub closed: bool,
-}
 
 /// The queue. Cheap to clone.
 #[derive(Clone)]

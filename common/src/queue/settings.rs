@@ -1,0 +1,30 @@
+//! How long things may take, and how grants are shared.
+
+use std::time::Duration;
+
+/// How long things may take.
+#[derive(Clone, Debug)]
+pub struct QueueSettings {
+    /// The right to work on a job ends after this, unless extended.
+    pub lease: Duration,
+    /// A permit that is not used within this time is not used.
+    pub permit_use_by: Duration,
+    /// The longest time from sending a request to having its answer or giving it up.
+    pub request_timeout: Duration,
+    /// Percent of a lane's grants that bulk gets while it waits.
+    pub bulk_floor: u8,
+    /// Percent of a lane's grants that spot checks get while they wait.
+    pub spot_check_floor: u8,
+}
+
+impl Default for QueueSettings {
+    fn default() -> Self {
+        Self {
+            lease: Duration::from_mins(1),
+            permit_use_by: Duration::from_secs(2),
+            request_timeout: Duration::from_secs(30),
+            bulk_floor: 10,
+            spot_check_floor: 5,
+        }
+    }
+}
