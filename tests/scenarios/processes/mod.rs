@@ -1,4 +1,5 @@
 //! Stories with real processes: what no task inside a test can show.
 
+mod demo;
 mod ends;
 mod traces;
