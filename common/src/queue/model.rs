@@ -253,7 +253,8 @@ impl Model {
             .map(|(id, job)| (job.arrived, id))
             .collect();
         waiting.sort_unstable();
-        let Some((_, first)) = waiting.iter().find(|(_, id)| self.wait(id.kind(), spare, now) == 0)
+        let Some((_, first)) =
+            waiting.iter().find(|(_, id)| self.wait(id.kind(), spare, false, now) == 0)
         else {
             return Vec::new();
         };
@@ -275,8 +276,9 @@ impl Model {
     }
 
     /// Time until a request of this kind may be granted, found by trying: the earliest of the
-    /// instants at which anything changes that lets it pass.
-    pub fn wait(&self, kind: &str, spare: bool, now: u64) -> u64 {
+    /// instants at which anything changes that lets it pass. With `soonest` every request that is
+    /// on its way is answered now.
+    pub fn wait(&self, kind: &str, spare: bool, soonest: bool, now: u64) -> u64 {
         let limits = self.kind(kind);
         let Some(states) = &self.quotas else { return 0 };
         let mut wait = 0;
@@ -285,15 +287,19 @@ impl Model {
                 continue;
             };
             let mut candidates = vec![now, state.closed_until];
-            candidates.extend(state.slots.iter().map(|s| s.answered + us(quota.window)));
+            let frees: Vec<u64> = state
+                .slots
+                .iter()
+                .map(|s| if soonest { s.answered.min(now) } else { s.answered } + us(quota.window))
+                .collect();
+            candidates.extend(&frees);
             // The bucket has refilled by `cost` when it will be full `cost` tokens later.
             let spare = if spare { quota.headroom } else { 0 };
             let room = u64::from(quota.burst - spare - limits.cost) * interval(quota);
             candidates.push(state.bucket_full_at.saturating_sub(room));
             candidates.sort_unstable();
             let at = candidates.into_iter().filter(|&at| at >= now).find(|&at| {
-                let held =
-                    state.slots.iter().filter(|s| s.answered + us(quota.window) > at).count();
+                let held = frees.iter().filter(|&&free_at| free_at > at).count();
                 at >= state.closed_until
                     && u64::try_from(held).unwrap_or(u64::MAX) + u64::from(limits.cost)
                         <= u64::from(quota.limit)
@@ -324,7 +330,7 @@ impl Model {
     /// See [`super::RedisQueue::acquire`]: a permit, or the time until there may be one.
     pub fn acquire(&mut self, kind: &str, priority: Priority, now: u64) -> Result<i64, u64> {
         self.see(now);
-        let mut wait = self.wait(kind, priority >= Priority::Bulk, now);
+        let mut wait = self.wait(kind, priority >= Priority::Bulk, true, now);
         if self.paused {
             wait = wait.max(1_000_000);
         }

@@ -250,7 +250,8 @@ impl RedisQueue {
         self.settle(lane, Fence(0), &[], permits).await.map(drop)
     }
 
-    /// One more permit for a request inside a job; `Err` has the time until there may be one.
+    /// One more permit for a request inside a job; `Err` has the time until there may be one. It
+    /// may be too short, never too long: a request that is on its way may be answered at once.
     pub async fn acquire(
         &self,
         lane: &Lane,

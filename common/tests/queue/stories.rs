@@ -234,6 +234,22 @@ async fn a_permit_that_was_never_used_is_given_back_at_once() {
 }
 
 #[tokio::test]
+async fn a_wait_for_a_permit_ends_when_an_answer_may_have_freed_one() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1))]).await;
+    let acquire =
+        async |at| queue.at(at).acquire(&lane(KLAVIYO), "order", Priority::Webhook).await.unwrap();
+    let first = acquire(now).await.unwrap();
+    // Its deadline is half a minute away, but nobody tells the waiting of an answer before that.
+    let wait = acquire(now + 1).await.unwrap_err();
+    assert_eq!(wait, Duration::from_mins(1));
+    let answered = [PermitReport::answered(first, RateSignal::default())];
+    queue.at(now + SECOND).observe(&lane(KLAVIYO), &answered).await.unwrap();
+    let wait = acquire(now + 1 + 60 * SECOND).await.unwrap_err();
+    assert_eq!(wait, Duration::from_micros(SECOND - 1), "now it is exact");
+    let _second = acquire(now + 61 * SECOND).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_request_draws_on_all_its_quotas_or_on_none() {
     let quota = |name: &str, limit| Quota {
         name: name.to_owned(),

@@ -5,12 +5,13 @@
 --       2 limits as JSON (quota.lua)
 --       3 time from a permit's grant until its request is answered or given up, us
 --       4 kind of job  5 priority
--- Returns { permit, or 0 when there is none; us until there may be one, or 0 }.
+-- Returns { permit, or 0 when there is none; us until there may be one, or 0 }: never later than the
+-- earliest instant at which there can be one, whatever is answered meanwhile.
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at("", 2)
 load_quotas(lane, cjson.decode(ARGV[2]), 2 + LANE_KEYS, now, tonumber(ARGV[3]))
-local wait = quota_wait(lane, ARGV[4], tonumber(ARGV[5]) >= 2, now)
+local wait = quota_wait(lane, ARGV[4], tonumber(ARGV[5]) >= 2, now, true)
 if lane.state.paused then
   wait = math.max(wait, 1000000)
 end

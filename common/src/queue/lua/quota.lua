@@ -40,8 +40,10 @@ local function kind_limits(lane, kind)
 end
 
 -- Microseconds until a request of `kind` may be granted by all its quotas; 0 is now. With `spare`
--- the head-room of each bucket is left to others.
-local function quota_wait(lane, kind, spare, now)
+-- the head-room of each bucket is left to others. With `soonest` every request that is on its way is
+-- taken to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline
+-- that the answer makes void.
+local function quota_wait(lane, kind, spare, now, soonest)
   local limits = kind_limits(lane, kind)
   local cost = limits[COST]
   local wait = 0
@@ -61,7 +63,11 @@ local function quota_wait(lane, kind, spare, now)
     if too_many > 0 then
       local last = redis.call("ZRANGEBYSCORE", lane.ledger[i], held_since, "+inf",
         "WITHSCORES", "LIMIT", too_many - 1, 1)
-      wait = math.max(wait, tonumber(last[2]) + quota[WINDOW] - now)
+      local answered_at = tonumber(last[2])
+      if soonest then
+        answered_at = math.min(answered_at, now)
+      end
+      wait = math.max(wait, answered_at + quota[WINDOW] - now)
     end
   end
   return wait
