@@ -12,6 +12,8 @@ mod layers;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]
+mod quota_proof;
+#[cfg(test)]
 mod quotas;
 #[cfg(test)]
 mod receiver;

@@ -6,3 +6,4 @@ pub mod http;
 pub mod mirror;
 pub mod program;
 pub mod scene;
+pub mod vendor;
