@@ -19,6 +19,10 @@ use crate::config::Config;
 use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
 use crate::store;
 
+/// A request that the client has given up may still be on the wire; this much later it has arrived
+/// or never will.
+const STRAGGLERS: Duration = Duration::from_secs(2);
+
 /// The stores, and the accounts that are mirrored.
 #[derive(Clone, Debug)]
 pub struct Fleet {
@@ -55,7 +59,7 @@ impl Fleet {
         let settings = QueueSettings {
             lease: config.worker.lease,
             permit_use_by: config.worker.permit_use_by,
-            request_timeout: config.api.whole_timeout,
+            request_timeout: config.api.whole_timeout + STRAGGLERS,
             ..QueueSettings::default()
         };
         Ok(Self { db, queue: RedisQueue::new(redis, keys, book, settings), connections })

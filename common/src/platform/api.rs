@@ -90,13 +90,14 @@ impl Api {
         self.settings.whole
     }
 
-    /// Sends a request; says what became of it and what the platform told about its limits.
+    /// Sends a request; says what became of it and what the answer told about limits, `None` when
+    /// there was no answer.
     pub(super) async fn exchange(
         &self,
         request: Request,
         dialect: &Dialect,
         lane: &Lane,
-    ) -> (Result<Answer, PlatformError>, RateSignal) {
+    ) -> (Result<Answer, PlatformError>, Option<RateSignal>) {
         let sent_at = Instant::now();
         let (answer, signal) = self.send(request, dialect).await;
         let outcome = match &answer {
@@ -106,7 +107,7 @@ impl Api {
             Ok(_) => "ok",
         };
         self.metrics.fetched(lane.platform(), outcome, sent_at.elapsed());
-        if signal.refused_for.is_some() {
+        if signal.as_ref().is_some_and(|signal| signal.refused_for.is_some()) {
             self.metrics.over_quota(lane.platform(), lane.as_str());
         }
         (answer, signal)
@@ -116,17 +117,17 @@ impl Api {
         &self,
         request: Request,
         dialect: &Dialect,
-    ) -> (Result<Answer, PlatformError>, RateSignal) {
+    ) -> (Result<Answer, PlatformError>, Option<RateSignal>) {
         #[expect(clippy::disallowed_methods, reason = "the permit is taken, the span is open")]
         let response = match self.client.execute(request).await {
             Ok(response) => response,
-            Err(error) => return (Err(transport(&error)), RateSignal::default()),
+            Err(error) => return (Err(transport(&error)), None),
         };
         let (status, headers) = (response.status(), response.headers().clone());
         Span::current().record("http.response.status_code", status.as_u16());
         let signal = (dialect.signal)(status, &headers);
         let answer = self.body(response).await.map(|body| Answer { status, headers, body });
-        (answer, signal)
+        (answer, Some(signal))
     }
 
     /// Reads the body as long as it is not too long, whatever its headers say.

@@ -53,8 +53,8 @@ impl<'a> Call<'a> {
     /// - `path`: what takes the place of each `{…}`, in order; escaped here.
     /// - `query`: escaped here.
     ///
-    /// Dropping the future leaves the permit unsettled: it then holds its slot until its
-    /// deadline, as if no answer had come, which is what the platform may have seen.
+    /// Dropping the future, or a request without an answer, leaves the permit unsettled: it then
+    /// holds its slot until its deadline.
     pub(super) async fn get(
         &self,
         dialect: &Dialect,
@@ -100,6 +100,9 @@ impl<'a> Call<'a> {
 
         let permit = self.permit(span).await.map_err(PlatformError::NoPermit)?;
         let (answer, signal) = self.api.exchange(request, dialect, &self.account.lane).await;
+        // Without an answer nobody knows whether, and when, the platform counts the request: the
+        // permit then holds its slot until its deadline.
+        let Some(signal) = signal else { return answer };
         let refused_for = signal.refused_for;
         self.permits.settle(permit, signal).await;
         match refused_for {

@@ -92,12 +92,12 @@ pub struct PermitReport {
     pub kind: String,
     /// Whether a request was sent under it. When none was, and none ever will be, it is given back.
     pub sent: bool,
-    /// What the answer said about limits; empty when no answer came.
+    /// What the answer said about limits.
     pub signal: RateSignal,
 }
 
 impl PermitReport {
-    /// A request was sent, and answered or given up.
+    /// A request was sent and answered.
     pub fn answered(permit: Permit, signal: RateSignal) -> Self {
         Self { id: permit.id, kind: permit.kind, sent: true, signal }
     }

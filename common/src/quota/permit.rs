@@ -48,7 +48,7 @@ pub trait Permits: Send + Sync {
     /// [`QuotaError::After`] when the quota is used up for longer than a job may wait in place.
     async fn take(&self, kind: &str) -> Result<Permit, QuotaError>;
 
-    /// Tells what became of a permit: `signal` is what the platform's answer said about limits.
-    /// Called once for every permit that was sent, also when no answer came.
+    /// Tells that a request was answered: `signal` is what the answer said about limits. Without
+    /// an answer it is not called, and the permit holds its slots until its deadline.
     async fn settle(&self, permit: Permit, signal: RateSignal);
 }
