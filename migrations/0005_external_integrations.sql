@@ -32,7 +32,7 @@ create table external_integrations (
     -- estimated change rate.
     checks           bigint      not null,
     changes          bigint      not null,
-    -- When the next spot check is worth its request; null while nobody has planned one.
+    -- Not before this is a spot check worth its request; null: any time.
     next_check_at    timestamptz,
     -- The last bulk run on one of whose pages it was.
     seen_in_run      bigint,

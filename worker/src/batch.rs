@@ -10,12 +10,12 @@ use common::job::{JobId, Priority, Task};
 use common::platform::Api;
 use common::queue::{Batch, Leased, Outcome};
 use common::store::records::{self, Verdict};
-use common::store::{connections, dead_letters};
+use common::store::{StoreError, connections, dead_letters};
 use common::telemetry::{self, Metrics};
 use jiff::Timestamp;
 use rand::RngExt;
 use rand::rngs::StdRng;
-use tokio::time::{Instant, interval_at, sleep_until};
+use tokio::time::{Instant, interval_at, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info_span, warn};
@@ -27,6 +27,8 @@ use crate::permits::BatchPermits;
 /// Nothing is begun, and what runs is dropped, this long before a lease ends: the clocks of this
 /// machine and of Redis may run at slightly different speeds.
 const LEASE_MARGIN: Duration = Duration::from_millis(500);
+
+const NOT_EXTENDED: &str = "the lease could not be extended";
 
 /// What every batch needs.
 #[derive(Debug)]
@@ -110,12 +112,16 @@ impl Worker {
         let mut beats = interval_at(Instant::now() + every, every);
         loop {
             tokio::select! {
-                at = beats.tick() => match self.fleet.queue.extend(lane, fence, &ids).await {
-                    Ok(lost) if lost.is_empty() => ends = at + self.settings.lease,
-                    Ok(_) => return "the lease was lost",
-                    Err(error) => warn!(%error, "could not extend a lease"),
-                },
-                () = sleep_until(ends - LEASE_MARGIN) => return "the lease could not be extended",
+                at = beats.tick() => {
+                    let extending = self.fleet.queue.extend(lane, fence, &ids);
+                    match timeout_at(ends - LEASE_MARGIN, extending).await {
+                        Ok(Ok(lost)) if lost.is_empty() => ends = at + self.settings.lease,
+                        Ok(Ok(_)) => return "the lease was lost",
+                        Ok(Err(error)) => warn!(%error, "could not extend a lease"),
+                        Err(_) => return NOT_EXTENDED,
+                    }
+                }
+                () = sleep_until(ends - LEASE_MARGIN) => return NOT_EXTENDED,
             }
         }
     }
@@ -158,6 +164,15 @@ impl Worker {
             .map(|job| match failure {
                 Failure::Platform(error) => {
                     outcome::after(error, job.attempt, &self.settings.retry(), self.chance())
+                }
+                Failure::Store(error) if is_refused(error) => {
+                    let chance = self.chance();
+                    outcome::unclear(
+                        &error.to_string(),
+                        job.attempt,
+                        &self.settings.retry(),
+                        chance,
+                    )
                 }
                 Failure::Store(_) => Then::Settle(outcome::store_failed()),
             })
@@ -273,6 +288,19 @@ impl Worker {
         let task = Task::try_from(id).map_or("unknown", |task| task.name());
         self.metrics.job_settled(connection.lane().platform(), task, outcome.name());
     }
+}
+
+/// Whether Postgres refuses what is written, and will again: bad data (22), a broken constraint
+/// (23), a limit of the program (54). Everything else passes.
+///
+/// Source: PostgreSQL, appendix A, "Error Codes".
+fn is_refused(error: &anyhow::Error) -> bool {
+    let database = match error.downcast_ref::<StoreError>() {
+        Some(StoreError::Database(database)) => Some(database),
+        _ => error.downcast_ref::<sqlx::Error>(),
+    };
+    let code = database.and_then(|error| error.as_database_error()?.code());
+    code.is_some_and(|code| ["22", "23", "54"].iter().any(|class| code.starts_with(class)))
 }
 
 /// For another worker, at once and without an attempt used.

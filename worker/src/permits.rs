@@ -95,13 +95,14 @@ impl Permits for BatchPermits<'_> {
         let at_once = signal.refused_for.is_some()
             || self.draws_on(&permit.kind, |quota| quota.window <= SHORT_WINDOW);
         let report = PermitReport::answered(permit, signal);
-        if !at_once {
-            self.used.lock().unwrap_or_else(PoisonError::into_inner).push(report);
-            return;
+        if at_once {
+            let lane = self.connection.lane();
+            match self.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
+                Ok(()) => return,
+                // It is told once more at the end of the batch.
+                Err(error) => warn!(%error, %lane, "a permit could not be settled"),
+            }
         }
-        if let Err(error) = self.fleet.queue.observe(self.connection.lane(), &[report]).await {
-            // Its slot is then held until its deadline, which is the safe side.
-            warn!(%error, lane = %self.connection.lane(), "a permit could not be settled");
-        }
+        self.used.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
 }

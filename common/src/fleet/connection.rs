@@ -88,12 +88,15 @@ impl Connections {
                 webhook_secret: secrets.webhook_secret,
                 consistency,
             };
-            // A connection without an endpoint gets no webhooks: nothing hashes to this.
             let endpoint_hash = match &secrets.endpoint_id {
-                Some(id) => Self::endpoint_hash(id.expose_secret()),
+                Some(id) => {
+                    let hash = Self::endpoint_hash(id.expose_secret());
+                    by_endpoint.insert(hash, lane.clone());
+                    hash
+                }
+                // It gets no webhooks; the column only has to be unique.
                 None => Self::endpoint_hash(&format!("none {lane}")),
             };
-            by_endpoint.insert(endpoint_hash, lane.clone());
             let account_name = config.account.clone();
             wanted.push(NewConnection { lane: lane.clone(), account: account_name, endpoint_hash });
             accounts.insert(lane.clone(), (platform, account, limits, config.clone()));

@@ -51,7 +51,8 @@ pub(super) async fn connect(
     wait: Duration,
 ) -> anyhow::Result<ConnectionManager> {
     let info = url.expose_secret().into_connection_info()?;
-    let tcp = TcpSettings::default().set_nodelay(true);
+    // A host that is gone without a word is noticed by the kernel, which ends the connection.
+    let tcp = TcpSettings::default().set_nodelay(true).set_user_timeout(ANSWERS_WITHIN * 2);
     let client = redis::Client::open(info.set_tcp_settings(tcp))?;
     let settings = ConnectionManagerConfig::new()
         .set_response_timeout(Some(ANSWERS_WITHIN))

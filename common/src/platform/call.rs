@@ -17,6 +17,9 @@ use crate::platform::{Account, Api, PlatformError};
 use crate::quota::{Permit, Permits, QuotaError};
 use crate::telemetry::current_traceparent;
 
+/// A platform that refuses and names no time, or none that is left, is left alone for this long.
+const SHORTEST_FREEZE: Duration = Duration::from_secs(1);
+
 /// How often a permit is taken anew because it was too late to use.
 const MAX_LATE_PERMITS: u32 = 3;
 
@@ -102,7 +105,8 @@ impl<'a> Call<'a> {
         let (answer, signal) = self.api.exchange(request, dialect, &self.account.lane).await;
         // Without an answer nobody knows whether, and when, the platform counts the request: the
         // permit then holds its slot until its deadline.
-        let Some(signal) = signal else { return answer };
+        let Some(mut signal) = signal else { return answer };
+        signal.refused_for = signal.refused_for.map(|wait| wait.max(SHORTEST_FREEZE));
         let refused_for = signal.refused_for;
         self.permits.settle(permit, signal).await;
         match refused_for {

@@ -14,15 +14,24 @@ where
     L: Future<Output = Result<Look, PlatformError>>,
 {
     let mut looks = Vec::with_capacity(ids.len());
-    let mut failure: Option<String> = None;
+    let mut failure: Option<PlatformError> = None;
     for id in ids {
+        if failure.is_none() {
+            match look(id).await {
+                Ok(found) => {
+                    looks.push(found);
+                    continue;
+                }
+                Err(error) => failure = Some(error),
+            }
+        }
         looks.push(match &failure {
-            Some(reason) => Look::unclear(id, reason),
-            None => look(id).await.unwrap_or_else(|error| {
-                let reason = format!("not in the answer, and not confirmed: {error}");
-                failure = Some(reason.clone());
-                Look::unclear(id, reason)
-            }),
+            Some(PlatformError::NoPermit(_) | PlatformError::Throttled { .. }) | None => {
+                Look::Postponed(id.clone())
+            }
+            Some(error) => {
+                Look::unclear(id, format!("not in the answer, and not confirmed: {error}"))
+            }
         });
     }
     looks

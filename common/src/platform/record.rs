@@ -65,6 +65,8 @@ pub enum Look {
     Found(Snapshot),
     /// The platform says that there is no such record. Two looks make a tombstone.
     Missing(ExternalId),
+    /// There was no quota left to look at it. Nothing is wrong with it or with the platform.
+    Postponed(ExternalId),
     /// It cannot be judged yet (too young, or access to this one record is refused): look again
     /// later, conclude nothing.
     Unclear {
@@ -80,7 +82,9 @@ impl Look {
     pub fn external_id(&self) -> &ExternalId {
         match self {
             Self::Found(snapshot) => &snapshot.external_id,
-            Self::Missing(external_id) | Self::Unclear { external_id, .. } => external_id,
+            Self::Missing(external_id)
+            | Self::Postponed(external_id)
+            | Self::Unclear { external_id, .. } => external_id,
         }
     }
 

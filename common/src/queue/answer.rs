@@ -40,7 +40,7 @@ pub struct Claimed {
     pub next: Option<Duration>,
     /// Lanes that are due now, the longest unserved first; ask for these next.
     pub due: Vec<String>,
-    /// Lanes whose ledgers wait to be rebuilt ([`RedisQueue::open`]).
+    /// Lanes whose ledgers wait to be rebuilt ([`super::RedisQueue::open`]).
     pub closed: Vec<Lane>,
     /// Leases that had run out.
     pub reaped: u64,
@@ -60,7 +60,7 @@ pub enum Ledger {
 /// How much waits in a lane, and what holds it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Depths {
-    /// Ready jobs by [`Priority::number`].
+    /// Ready jobs by [`crate::job::Priority::number`].
     pub ready: [u64; 4],
     /// Waiting for their time.
     pub delayed: u64,

@@ -169,7 +169,7 @@ impl Model {
                 (job.priority, job.arrived) = (priority, now);
             }
             State::Ready => {}
-            State::Delayed(_) if priority <= Priority::Manual.number() => {
+            State::Delayed(_) if !ensure && priority <= Priority::Manual.number() => {
                 job.priority = job.priority.min(priority);
                 (job.state, job.arrived) = (State::Ready, now);
                 (job.attempt, job.round) = (0, 0);

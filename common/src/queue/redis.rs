@@ -79,7 +79,7 @@ impl RedisQueue {
     }
 
     /// Makes sure that jobs wait, for a caller that only makes up for a loss: what is being worked
-    /// on is left alone.
+    /// on, and what is delayed, is left alone.
     pub async fn ensure(&self, jobs: &[Job]) -> Result<Enqueued, QueueError> {
         self.enqueue_mode(jobs, "ensure").await
     }

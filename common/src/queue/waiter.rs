@@ -35,8 +35,8 @@ impl Waiter {
     ///
     /// When `url` is no address of a Redis.
     pub fn new(url: &SecretString, keys: &Keys) -> Result<Self, RedisError> {
-        // Without a limit on answers: the command itself says how long it waits.
-        let config = AsyncConnectionConfig::new().set_response_timeout(None);
+        // Longer than the command itself waits: a server that is gone without a word is noticed.
+        let config = AsyncConnectionConfig::new().set_response_timeout(Some(LONGEST * 2));
         let manager = Manager::new_with_config(url.expose_secret(), config)?;
         let pool = Pool::builder(manager)
             .config(deadpool_redis::PoolConfig::new(1))

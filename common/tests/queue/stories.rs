@@ -285,7 +285,7 @@ async fn after_a_loss_the_bucket_is_empty_and_the_ledger_closed() {
     let claimed = claim(&queue, START, 9).await;
     assert!(claimed.batches.is_empty());
     assert_eq!(claimed.closed, [lane(KLAVIYO)], "somebody has to rebuild it");
-    assert_eq!(claimed.next, Some(Duration::from_secs(92)), "use-by, request and window");
+    assert_eq!(claimed.next, Some(Duration::from_secs(1)), "and is asked again soon");
 
     // Nothing was ever sent on this lane: it opens at once, with an empty bucket.
     assert!(queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap());
@@ -294,6 +294,27 @@ async fn after_a_loss_the_bucket_is_empty_and_the_ledger_closed() {
     assert!(claimed.batches.is_empty());
     assert_eq!(claimed.next, Some(Duration::from_secs(1)), "one token");
     assert_eq!(claim(&queue, START + SECOND, 9).await.batches.len(), 1);
+}
+
+#[tokio::test]
+async fn a_ledger_that_cannot_be_rebuilt_stays_closed_until_its_window_has_passed() {
+    let (queue, _, _) = queue_of(&[(KLAVIYO, plenty(60))], QueueSettings::default()).await;
+    let hook = [job(KLAVIYO, "order:1", Priority::Webhook)];
+    queue.at(START).enqueue(&hook).await.unwrap();
+    claim(&queue, START, 9).await;
+    assert!(queue.at(START).open(&lane(KLAVIYO), &[Ledger::Keep]).await.unwrap());
+    let claimed = claim(&queue, START, 9).await;
+    assert!(claimed.batches.is_empty() && claimed.closed.is_empty());
+    assert_eq!(claimed.next, Some(Duration::from_secs(92)), "use-by, request and window");
+    assert_eq!(claim(&queue, START + 92 * SECOND, 9).await.batches.len(), 1);
+}
+
+#[tokio::test]
+async fn a_loss_that_only_a_late_settling_meets_is_reported_too() {
+    let (queue, _, _) = queue_of(&[(KLAVIYO, plenty(60))], QueueSettings::default()).await;
+    let ids = [(JobId::from("order:1"), Outcome::Ack)];
+    queue.at(START).settle(&lane(KLAVIYO), Fence(1), &ids, &[]).await.unwrap();
+    assert_eq!(claim(&queue, START, 1).await.closed, [lane(KLAVIYO)], "though it has no job");
 }
 
 #[tokio::test]

@@ -180,6 +180,14 @@ async fn what_was_not_verified_for_longest_comes_first(db: PgPool) {
             .unwrap();
     let ids: Vec<_> = ids.iter().map(ExternalId::as_str).collect();
     assert_eq!(ids, ["oldest", "suspected", "again"]);
+
+    // Nothing could be said about the first: it does not stand in the way of the others.
+    scene.look(50, unclear("oldest")).await;
+    let ids =
+        longest_unchecked(&scene.db, scene.connection, &scene.record_type, Duration::ZERO, 10)
+            .await
+            .unwrap();
+    assert_eq!(ids, ["suspected".into(), "again".into()]);
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

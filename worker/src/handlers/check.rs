@@ -19,6 +19,10 @@ use crate::outcome::{self, Then};
 
 /// The round of a confirming look after which there is no other.
 const LAST_ROUND: u8 = u8::MAX;
+/// A record that there was no quota for comes back this late; no attempt is used.
+const QUOTA_PAUSE: Duration = Duration::from_secs(5);
+/// Why nothing was concluded about a record that there was no quota for.
+const NO_QUOTA: &str = "no quota was left to look at it alone";
 const TOO_YOUNG: &str = "missing, and too young to judge";
 
 /// Looks at all records of the batch, writes what it found in one transaction.
@@ -83,6 +87,11 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
                 Some((look, records::Outcome::Unclear)) if young.contains(&look.external_id) => {
                     Then::Settle(next.look_again())
                 }
+                Some((records::Look { finding: Finding::Unclear { reason }, .. }, _))
+                    if reason == NO_QUOTA =>
+                {
+                    Then::Settle(Outcome::Defer { after: QUOTA_PAUSE })
+                }
                 Some((_, outcome)) if *outcome != records::Outcome::Unclear => {
                     Then::Settle(next.after(*outcome))
                 }
@@ -135,6 +144,7 @@ pub(super) fn to_write(
     let external_id = look.external_id().clone();
     let finding = match look {
         Look::Missing(_) => Finding::Missing,
+        Look::Postponed(_) => Finding::Unclear { reason: NO_QUOTA.to_owned() },
         Look::Unclear { reason, .. } => Finding::Unclear { reason },
         Look::Found(snapshot) => Finding::Found {
             diff: stored.get(&external_id).and_then(|old| diff(old, &snapshot, kind)),

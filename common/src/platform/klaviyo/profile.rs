@@ -94,7 +94,7 @@ pub(super) fn read_all(
     for payload in payloads {
         match read(kind, payload)? {
             Look::Found(snapshot) => snapshots.push(snapshot),
-            Look::Missing(id) | Look::Unclear { external_id: id, .. } => {
+            Look::Missing(id) | Look::Postponed(id) | Look::Unclear { external_id: id, .. } => {
                 warn!(record.id = %id, "a record of a scan has no canonical form");
             }
         }

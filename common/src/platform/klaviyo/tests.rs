@@ -40,6 +40,7 @@ async fn look(fake: &Fake, purse: &Purse, ids: &[&str]) -> Result<Vec<String>, P
         .map(|look| match look {
             Look::Found(snapshot) => format!("{} found", snapshot.external_id),
             Look::Missing(id) => format!("{id} missing"),
+            Look::Postponed(id) => format!("{id} postponed"),
             Look::Unclear { external_id, reason } => format!("{external_id} unclear: {reason}"),
         })
         .collect();
@@ -96,13 +97,10 @@ async fn what_a_batch_leaves_out_is_asked_for_by_itself() {
 }
 
 #[tokio::test]
-async fn without_a_permit_to_confirm_a_profile_is_unclear_and_not_missing() {
+async fn without_a_permit_to_confirm_a_profile_is_postponed_and_not_missing() {
     let fake = Fake::start(hides_b).await;
     let looks = look(&fake, &Purse::of(2), &["a", "b", "c"]).await.unwrap();
-    assert_eq!(
-        looks,
-        ["a found", "b found", "c unclear: not in the answer, and not confirmed: no permit"]
-    );
+    assert_eq!(looks, ["a found", "b found", "c postponed"]);
 }
 
 #[tokio::test]

@@ -147,6 +147,10 @@ local function reschedule(lane, exhausted)
       at = math.min(at, tonumber(head[2]))
     end
   end
+  -- Whoever was to open it may have failed.
+  if lane.state.closed and at < math.huge then
+    at = math.min(at, now + 1000000)
+  end
   local frozen = tonumber(lane.state.frozen or 0)
   if lane.state.paused or at == math.huge then
     redis.call("ZREM", KEYS[2], lane.name)

@@ -4,7 +4,8 @@
 -- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), without ledgers
 -- ARGV  1 now, us, or "" for this server's clock
 --       2 lane
---       3 "ensure" to leave alone what is being worked on (the caller only makes up for a loss)
+--       3 "ensure" to leave alone what is being worked on or delayed (the caller only makes up for a
+--         loss)
 --       4.. per job: id, priority, delay in us, trace
 -- Returns { added, raised, dirty, coalesced }, how many of each.
 
@@ -47,7 +48,7 @@ for i = 4, #ARGV, 4 do
   else
     local more_urgent = priority < job[PRIORITY]
     -- Only a webhook or a person pulls a delayed job forward; a failing one waits its time.
-    local pull = job[STATE] == DELAYED and priority <= 1 and delay_us == 0
+    local pull = not ensure and job[STATE] == DELAYED and priority <= 1 and delay_us == 0
     if more_urgent or pull then
       if job[STATE] == READY then
         redis.call("ZREM", lane.key.ready[job[PRIORITY]], id)

@@ -19,7 +19,8 @@ local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 4)
 load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
 
-local wanted_at = math.huge
+-- A lane that this Redis sees for the first time is opened by who claims it, jobs or not.
+local wanted_at = lane.state.closed and now or math.huge
 local arg = 6
 for _ = 1, tonumber(ARGV[5]) do
   local permit, kind, sent = tonumber(ARGV[arg]), ARGV[arg + 1], ARGV[arg + 2] == "1"

@@ -74,7 +74,7 @@ pub async fn stored(
 }
 
 /// The records of a type that were not verified for longest, longest first; no deleted ones, and
-/// none that was verified within `min_age`.
+/// none that was verified within `min_age`, or that was set aside because nothing could be said.
 ///
 /// # Errors
 ///
@@ -91,6 +91,7 @@ pub async fn longest_unchecked(
         r#"select external_id as "external_id: ExternalId" from external_integrations
             where connection_id = $1 and record_type = $2 and flags & 1 = 0
               and last_verified_at <= clock_timestamp() - make_interval(secs => $4)
+              and (next_check_at is null or next_check_at <= clock_timestamp())
             order by last_verified_at limit $3"#,
         connection as ConnectionId,
         record_type.as_str(),

@@ -2,6 +2,7 @@
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::PgTransaction;
@@ -14,6 +15,9 @@ use crate::drift::ContentHash;
 use crate::ids::{ExternalId, Fence};
 use crate::store::inbox::Closed;
 use crate::store::{StoreError, drift_events, inbox, operations};
+
+/// How long a record about which nothing could be said is left out of the spot checks.
+const SET_ASIDE: Duration = Duration::from_mins(10);
 
 /// A look, what the mirror held before it and what became of it.
 pub(in crate::store) struct Judged<'a> {
@@ -98,6 +102,7 @@ pub async fn write(
         .collect();
 
     update(tx, batch, &judged).await?;
+    set_aside(tx, batch, &judged).await?;
     close_notices(tx, batch, &mut judged).await?;
     let operations = operations::record(tx, batch, &judged).await?;
     let drifted = drift_events::record(tx, batch, &judged, &operations).await?;
@@ -222,6 +227,7 @@ async fn update(
                 fence            = $5,
                 changed_at       = case when look.changed then $4 else record.changed_at end,
                 last_verified_at = case when look.mark = 2 then record.last_verified_at else $4 end,
+                next_check_at    = null,
                 checks           = record.checks + 1,
                 changes          = record.changes + look.changed::integer,
                 seen_in_run      = case when look.mark = 0 then coalesce($6, record.seen_in_run)
@@ -247,6 +253,43 @@ async fn update(
     .execute(&mut **tx)
     .await?;
     StoreError::expect_rows("external_integrations", rows.ids.len(), done.rows_affected())
+}
+
+/// Records about which nothing could be said are left out of the spot checks for a while: they are
+/// not verified, so they would be looked at again and again before all others.
+async fn set_aside(
+    tx: &mut PgTransaction<'_>,
+    batch: &WriteBatch,
+    judged: &[Judged<'_>],
+) -> Result<(), StoreError> {
+    let ids: Vec<&str> = judged
+        .iter()
+        .filter(|judged| judged.outcome == Outcome::Unclear)
+        .map(Judged::external_id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    // A row that another write holds is being told about anyway.
+    sqlx::query!(
+        "with unclear as (
+             select connection_id, record_type, external_id from external_integrations
+              where connection_id = $1 and record_type = $2 and external_id = any($3)
+                for no key update skip locked)
+         update external_integrations as record
+            set next_check_at = clock_timestamp() + make_interval(secs => $4)
+           from unclear
+          where record.connection_id = unclear.connection_id
+            and record.record_type = unclear.record_type
+            and record.external_id = unclear.external_id",
+        batch.connection.0,
+        batch.record_type.as_str(),
+        &ids as &[&str],
+        SET_ASIDE.as_secs_f64(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
 }
 
 /// The arrays of [`update`], one element for each row.
