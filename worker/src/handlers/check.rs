@@ -39,6 +39,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
 
     let consistency = &connection.account.consistency;
     let young = young(&looks, &stored, &open, consistency);
+    let postponed = postponed(&looks);
     let looks = looks
         .into_iter()
         .map(|look| match look {
@@ -87,9 +88,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
                 Some((look, records::Outcome::Unclear)) if young.contains(&look.external_id) => {
                     Then::Settle(next.look_again())
                 }
-                Some((records::Look { finding: Finding::Unclear { reason }, .. }, _))
-                    if reason == NO_QUOTA =>
-                {
+                Some((look, _)) if postponed.contains(&look.external_id) => {
                     Then::Settle(Outcome::Defer { after: QUOTA_PAUSE })
                 }
                 Some((_, outcome)) if *outcome != records::Outcome::Unclear => {
@@ -132,6 +131,15 @@ fn young(
         .map(Look::external_id)
         .filter(|id| named_lately.contains(id) && !stored.contains_key(id))
         .cloned()
+        .collect()
+}
+
+/// Records that there was no quota for.
+fn postponed(looks: &[Look]) -> HashSet<ExternalId> {
+    looks
+        .iter()
+        .filter(|look| matches!(look, Look::Postponed(_)))
+        .map(|look| look.external_id().clone())
         .collect()
 }
 
