@@ -3,6 +3,7 @@
 mod account;
 mod answer;
 mod api;
+mod bridge;
 mod call;
 mod confirm;
 mod error;
@@ -15,6 +16,7 @@ mod webhook;
 
 pub use account::{Account, Consistency};
 pub use api::{Api, ApiError, ApiSettings};
+pub use bridge::{MAX_BRIDGED_IDS, receive_bridged};
 pub use call::Call;
 pub use error::PlatformError;
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot};
