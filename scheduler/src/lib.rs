@@ -35,11 +35,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     health.set_ready(true);
     let (soft, tasks) = (lifecycle.soft(), TaskTracker::new());
     // Partitions first: the history of the first pass goes where it belongs.
-    tasks.spawn(repeat(
-        Retention::new(fleet.clone(), settings.history_days),
-        RETENTION_EVERY,
-        soft.clone(),
-    ));
+    tasks.spawn(repeat(Retention::new(fleet.clone(), settings), RETENTION_EVERY, soft.clone()));
     tasks.spawn(repeat(
         Sweep::new(fleet.clone(), settings, &config.worker),
         settings.sweep_every,

@@ -63,9 +63,10 @@ impl Worker {
             return;
         };
         self.count_claim(&batch);
+        let began = Instant::now();
         let Batch { lane, priority, fence, jobs, permit, ends, .. } = batch;
         let permits = BatchPermits::new(&self.fleet, &connection, priority, permit);
-        let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority).await;
+        let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority, began).await;
         let work = handlers::Work {
             worker: self,
             connection: &connection,
@@ -76,7 +77,7 @@ impl Worker {
         };
         if !jobs.is_empty() {
             settled.extend(tokio::select! {
-                done = handlers::run(&work) => self.done(&work, done).await,
+                done = handlers::run(&work) => self.done(&work, done, began).await,
                 reason = self.keep_alive(&lane, fence, &jobs, ends) => {
                     // Another worker may have it: this one writes nothing any more.
                     warn!(%lane, %fence, reason, "batch dropped");
@@ -133,13 +134,14 @@ impl Worker {
         connection: &Connection,
         jobs: Vec<Leased>,
         priority: Priority,
+        began: Instant,
     ) -> (Vec<(JobId, Outcome)>, Vec<Leased>) {
         let (exhausted, jobs): (Vec<_>, Vec<_>) =
             jobs.into_iter().partition(|job| job.attempt > self.settings.max_attempts);
         let mut settled = Vec::new();
         for job in exhausted {
             let reason = "was claimed on every attempt and never settled";
-            let outcome = self.bury(connection, &job, priority, reason).await;
+            let outcome = self.bury(connection, &job, priority, reason, began).await;
             settled.push((job.id, outcome));
         }
         (settled, jobs)
@@ -150,9 +152,10 @@ impl Worker {
         &self,
         work: &handlers::Work<'_>,
         done: Result<Vec<Then>, Failure>,
+        began: Instant,
     ) -> Vec<(JobId, Outcome)> {
         let then = done.unwrap_or_else(|failure| self.failed(work.connection, work.jobs, &failure));
-        self.carry_out(work.connection, work.jobs, work.priority, then).await
+        self.carry_out(work, then, began).await
     }
 
     /// What becomes of the jobs of a batch about which nothing can be said.
@@ -183,11 +186,11 @@ impl Worker {
     /// forgets the job.
     async fn carry_out(
         &self,
-        connection: &Connection,
-        jobs: &[Leased],
-        priority: Priority,
+        work: &handlers::Work<'_>,
         then: Vec<Then>,
+        began: Instant,
     ) -> Vec<(JobId, Outcome)> {
+        let &handlers::Work { connection, jobs, priority, .. } = work;
         if let Some(Then::Park(reason)) = then.iter().find(|then| matches!(then, Then::Park(_))) {
             self.park(connection, reason).await;
         }
@@ -195,7 +198,7 @@ impl Worker {
         for (job, then) in jobs.iter().zip(then) {
             let outcome = match then {
                 Then::Settle(outcome) => outcome,
-                Then::GiveUp(reason) => self.bury(connection, job, priority, &reason).await,
+                Then::GiveUp(reason) => self.bury(connection, job, priority, &reason, began).await,
                 Then::Park(_) => outcome::parked(),
             };
             settled.push((job.id.clone(), outcome));
@@ -233,14 +236,15 @@ impl Worker {
         }
     }
 
-    /// Writes a dead letter and closes the notices that led to it. When that fails, the job goes
-    /// on: nothing is given up without a trace.
+    /// Writes a dead letter and closes the notices that led to it, which came before the attempt
+    /// `began`. When that fails, the job goes on: nothing is given up without a trace.
     async fn bury(
         &self,
         connection: &Connection,
         job: &Leased,
         priority: Priority,
         reason: &str,
+        began: Instant,
     ) -> Outcome {
         error!(lane = %connection.lane(), job = %job.id, reason, "job given up");
         let letter = dead_letters::NewDeadLetter {
@@ -253,7 +257,7 @@ impl Worker {
                 .unwrap_or(Timestamp::UNIX_EPOCH),
             trace: telemetry::current_traceparent(),
         };
-        match dead_letters::bury(&self.fleet.db, &letter).await {
+        match dead_letters::bury(&self.fleet.db, &letter, began.elapsed()).await {
             Ok(()) => Outcome::Bury,
             Err(error) => {
                 warn!(%error, "could not write the dead letter");

@@ -38,6 +38,8 @@ pub struct SchedulerConfig {
     pub mass_delete_min: u32,
     /// How long the history of operations is kept, in days.
     pub history_days: u16,
+    /// How long repaired drift and ended bulk runs are kept, in days.
+    pub drift_days: u16,
 }
 
 impl SchedulerConfig {
@@ -66,10 +68,11 @@ impl SchedulerConfig {
             "scheduler.mass_delete_share",
             "must be above 0 and at most 1; 1 turns the brake off",
         );
-        problems.require(
-            (1..=3650).contains(&self.history_days),
-            "scheduler.history_days",
-            "must be 1 to 3650",
-        );
+        for (key, days) in [
+            ("scheduler.history_days", self.history_days),
+            ("scheduler.drift_days", self.drift_days),
+        ] {
+            problems.require((1..=3650).contains(&days), key, "must be 1 to 3650");
+        }
     }
 }

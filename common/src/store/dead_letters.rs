@@ -1,5 +1,7 @@
 //! Jobs that were given up.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use sqlx::{PgExecutor, PgPool};
 
@@ -116,21 +118,30 @@ pub async fn insert(db: impl PgExecutor<'_>, letter: &NewDeadLetter) -> Result<i
 /// Keeps a job that is given up and ends what led to it, in one transaction: the dead letter takes
 /// the place of the open notices of its record, or of its running bulk run.
 ///
+/// - `tried_for`: how long the last attempt took. Notices that came meanwhile were not tried: they
+///   stay open, and the sweeper finds them.
+///
 /// # Errors
 ///
 /// When the database fails; then nothing was done.
 #[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %letter.connection, job.id = %letter.job_id))]
-pub async fn bury(pool: &PgPool, letter: &NewDeadLetter) -> Result<(), StoreError> {
+pub async fn bury(
+    pool: &PgPool,
+    letter: &NewDeadLetter,
+    tried_for: Duration,
+) -> Result<(), StoreError> {
     let mut tx = pool.begin().await?;
     insert(&mut *tx, letter).await?;
     match Task::try_from(&letter.job_id) {
         Ok(Task::Check { record_type, external_id }) => {
             sqlx::query!(
                 "delete from inbox
-                  where connection_id = $1 and record_type = $2 and external_id = $3",
+                  where connection_id = $1 and record_type = $2 and external_id = $3
+                    and received_at <= clock_timestamp() - make_interval(secs => $4)",
                 letter.connection as ConnectionId,
                 record_type.as_str(),
                 external_id.as_str(),
+                tried_for.as_secs_f64(),
             )
             .execute(&mut *tx)
             .await?;

@@ -1,6 +1,7 @@
 //! Differences that nothing had told us of.
 
 use std::collections::{HashMap, HashSet};
+use std::time::Duration;
 
 use jiff::Timestamp;
 use sqlx::{PgExecutor, PgTransaction};
@@ -70,6 +71,24 @@ pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<DriftEven
             repaired_at: row.repaired_at.map(jiff_sqlx::Timestamp::to_jiff),
         })
         .collect())
+}
+
+/// Forgets drift that was repaired longer ago than `keep`; returns how many. What is open stays.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn prune(db: impl PgExecutor<'_>, keep: Duration) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "delete from drift_events
+          where found_at < clock_timestamp() - make_interval(secs => $1)
+            and repaired_at < clock_timestamp() - make_interval(secs => $1)",
+        keep.as_secs_f64(),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
 }
 
 /// Writes the drift that a batch found and repaired; the records that had drifted.

@@ -5,7 +5,7 @@ use std::time::Duration;
 use common::ids::ExternalId;
 use common::store::bulk_runs::{
     BulkRun, NewRun, PageProgress, State, Unseen, advance, all_running, count_unseen, finish, halt,
-    latest, running, start, unseen, watermark,
+    latest, prune, running, start, unseen, watermark,
 };
 use common::store::records::{Trigger, write};
 use common::store::{StoreError, now};
@@ -138,4 +138,32 @@ async fn what_a_full_run_did_not_see_is_known_and_what_was_looked_at_since_is_no
     let ids = unseen(&scene.db, run.id, None, 10).await.unwrap();
     assert_eq!(ids, [ExternalId::from("missed")]);
     assert!(unseen(&scene.db, run.id, Some(&ids[0]), 10).await.unwrap().is_empty());
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn old_runs_are_forgotten_but_never_the_ones_that_the_next_starts_from(db: PgPool) {
+    let scene = Scene::new(db).await;
+    for _ in 0..4 {
+        let run = scene.started(None).await;
+        scene.page(&run, &["a"], None).await.unwrap();
+        let mut tx = scene.db.begin().await.unwrap();
+        finish(&mut *tx, run.id, Duration::ZERO).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let stopped = scene.started(None).await;
+    halt(&scene.db, stopped.id, "for the test").await.unwrap();
+    let mark = watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap();
+
+    let week = Duration::from_hours(24 * 7);
+    assert_eq!(prune(&scene.db, week).await.unwrap(), 0, "they are young");
+    sqlx::query("update bulk_runs set finished_at = finished_at - interval '8 days'")
+        .execute(&scene.db)
+        .await
+        .unwrap();
+    scene.started(None).await;
+    assert_eq!(prune(&scene.db, week).await.unwrap(), 3, "two that were done, one that was halted");
+    assert!(scene.running().await.is_some());
+    assert!(mark.is_some());
+    let kept = watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap();
+    assert_eq!(kept, mark);
 }

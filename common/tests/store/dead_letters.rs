@@ -104,9 +104,13 @@ async fn a_job_that_is_given_up_ends_what_led_to_it(db: PgPool) {
     let new = NewRun { connection, record_type: record_type.clone(), changed_since: None };
     bulk_runs::start(&scene.db, &new).await.unwrap().unwrap();
 
-    bury(&scene.db, &scene.letter("profile:a", "no")).await.unwrap();
+    let an_hour = Duration::from_hours(1);
+    bury(&scene.db, &scene.letter("profile:a", "no"), an_hour).await.unwrap();
+    let open = inbox::count_open(&scene.db, connection).await.unwrap();
+    assert_eq!(open, 2, "what came during the last attempt was not tried");
+    bury(&scene.db, &scene.letter("profile:a", "no"), Duration::ZERO).await.unwrap();
     assert_eq!(inbox::count_open(&scene.db, connection).await.unwrap(), 1, "that of b");
-    bury(&scene.db, &scene.letter("scan@profile", "no")).await.unwrap();
+    bury(&scene.db, &scene.letter("scan@profile", "no"), Duration::ZERO).await.unwrap();
     assert!(bulk_runs::running(&scene.db, connection, &record_type).await.unwrap().is_none());
     assert_eq!(count(&scene.db).await.unwrap(), 2);
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::store::bulk_runs::{self, NewRun, RunId};
-use common::store::drift_events::latest;
+use common::store::drift_events::{latest, prune};
 use common::store::inbox::OpenNotices;
 use common::store::operations::history;
 use common::store::records::{Finding, Outcome, Trigger, Verdict};
@@ -151,4 +151,32 @@ async fn the_history_says_how_long_a_notice_waited(db: PgPool) {
     assert_eq!(operation.notices_closed, 2);
     assert_eq!(operation.first_notice_at, Some(open.notices[0].received_at));
     assert!(operation.at > open.now);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn repaired_drift_is_forgotten_after_a_while_and_open_drift_is_not(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.look(1, found("a", 1)).await;
+    for (second, content) in [(2, 2), (3, 3), (4, 4)] {
+        assert!(scene.unprompted(second, content, Trigger::SpotCheck).await.drift);
+    }
+    for (days, repaired) in [(9, true), (9, false), (1, true)] {
+        sqlx::query(
+            "update drift_events
+                set found_at = found_at - make_interval(days => $1),
+                    repaired_at = case when $2 then repaired_at - make_interval(days => $1) end,
+                    repaired_by = case when $2 then repaired_by end
+              where id = (select min(id) from drift_events
+                           where found_at > now() - interval '1 hour')",
+        )
+        .bind(days)
+        .bind(repaired)
+        .execute(&scene.db)
+        .await
+        .unwrap();
+    }
+    let week = Duration::from_hours(24 * 7);
+    assert_eq!(prune(&scene.db, week).await.unwrap(), 1);
+    assert_eq!(latest(&scene.db, 10).await.unwrap().len(), 2);
+    assert_eq!(prune(&scene.db, week).await.unwrap(), 0);
 }

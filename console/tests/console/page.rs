@@ -147,7 +147,7 @@ async fn the_mirror_and_what_was_done_to_it_are_counted(db: PgPool) {
         first_seen: now(&scene.db).await.unwrap(),
         trace: String::new(),
     };
-    bury(&scene.db, &letter).await.unwrap();
+    bury(&scene.db, &letter, Duration::ZERO).await.unwrap();
     let run =
         NewRun { connection: scene.klaviyo, record_type: "profile".into(), changed_since: None };
     let run = bulk_runs::start(&scene.db, &run).await.unwrap().unwrap();

@@ -2,8 +2,9 @@
 
 use std::time::Duration;
 
+use common::config::SchedulerConfig;
 use common::fleet::Fleet;
-use common::store::{operations, schedules, sent_requests};
+use common::store::{bulk_runs, drift_events, operations, schedules, sent_requests};
 
 use crate::Reconcile;
 
@@ -17,12 +18,14 @@ const TICKS_KEPT: Duration = Duration::from_hours(24 * 30);
 pub struct Retention {
     fleet: Fleet,
     history: Duration,
+    drift: Duration,
 }
 
 impl Retention {
-    /// Keeps `history_days` of the history of operations.
-    pub fn new(fleet: Fleet, history_days: u16) -> Self {
-        Self { fleet, history: DAY * u32::from(history_days) }
+    /// Keeps `history_days` of the history of operations, `drift_days` of drift and bulk runs.
+    pub fn new(fleet: Fleet, settings: &SchedulerConfig) -> Self {
+        let days = |days: u16| DAY * u32::from(days);
+        Self { fleet, history: days(settings.history_days), drift: days(settings.drift_days) }
     }
 }
 
@@ -35,7 +38,9 @@ impl Reconcile for Retention {
         let dropped = operations::drop_partitions(db, self.history).await?;
         let requests = sent_requests::prune(db, REQUESTS_KEPT).await?;
         let ticks = schedules::prune_ticks(db, TICKS_KEPT).await?;
+        let drift = drift_events::prune(db, self.drift).await?;
+        let runs = bulk_runs::prune(db, self.drift).await?;
         let partitions = u64::from((made + dropped).unsigned_abs());
-        Ok(partitions + requests + ticks)
+        Ok(partitions + requests + ticks + drift + runs)
     }
 }

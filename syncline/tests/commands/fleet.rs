@@ -90,7 +90,7 @@ impl Scene {
             first_seen: now(&self.db).await.unwrap(),
             trace: String::new(),
         };
-        bury(&self.db, &letter).await.unwrap();
+        bury(&self.db, &letter, std::time::Duration::ZERO).await.unwrap();
     }
 }
 

@@ -134,6 +134,30 @@ pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId
     Ok(id)
 }
 
+/// Forgets runs that ended longer ago than `keep`; returns how many. The last two of a record type
+/// and mode that were done stay: the next run starts from their watermark.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn prune(db: impl PgExecutor<'_>, keep: Duration) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        "delete from bulk_runs as run
+          where finished_at < clock_timestamp() - make_interval(secs => $1)
+            and (state <> 'done' or exists (
+                select from bulk_runs as later
+                 where later.connection_id = run.connection_id
+                   and later.record_type = run.record_type and later.mode = run.mode
+                   and later.state = 'done' and later.id > run.id
+                offset 1))",
+        keep.as_secs_f64(),
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected())
+}
+
 /// Moves a run to its next page, in the transaction that writes the page.
 ///
 /// `read` is the run as it was before the page was fetched: when it has moved since, the page was
