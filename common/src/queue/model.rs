@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use super::lease::Outcome;
 use crate::job::{JobId, Priority};
-use crate::quota::{KindLimits, LaneLimits};
+use crate::quota::{KindLimits, LaneLimits, RateScope, RateSignal};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,7 @@ pub struct Model {
     quotas: Option<Vec<QuotaState>>,
     unopened: bool,
     frozen_until: u64,
+    frozen_kinds: BTreeMap<String, u64>,
     paused: bool,
     passed_over: [u32; 4],
     fence: i64,
@@ -83,6 +84,7 @@ impl Model {
             quotas: None,
             unopened: false,
             frozen_until: 0,
+            frozen_kinds: BTreeMap::new(),
             paused: false,
             passed_over: [0; 4],
             fence: 0,
@@ -108,6 +110,7 @@ impl Model {
             quotas: None,
             unopened: false,
             frozen_until: 0,
+            frozen_kinds: BTreeMap::new(),
             paused: false,
             passed_over: [0; 4],
             fence: 0,
@@ -281,7 +284,7 @@ impl Model {
     pub fn wait(&self, kind: &str, spare: bool, soonest: bool, now: u64) -> u64 {
         let limits = self.kind(kind);
         let Some(states) = &self.quotas else { return 0 };
-        let mut wait = 0;
+        let mut wait = self.frozen_kinds.get(kind).map_or(0, |at| at.saturating_sub(now));
         for &i in &limits.quotas {
             let (Some(quota), Some(state)) = (self.limits.quotas.get(i), states.get(i)) else {
                 continue;
@@ -354,15 +357,8 @@ impl Model {
         }
     }
 
-    /// The answer to a permit has come, `remaining` and `freeze` as the platform said.
-    pub fn observe(
-        &mut self,
-        permit: i64,
-        kind: &str,
-        remaining: Option<(u32, u64)>,
-        freeze: u64,
-        now: u64,
-    ) {
+    /// The answer to a permit has come, and what it said.
+    pub fn observe(&mut self, permit: i64, kind: &str, signal: &RateSignal, now: u64) {
         let limits = self.kind(kind);
         let quotas = self.limits.quotas.clone();
         let states = self.see(now);
@@ -374,7 +370,15 @@ impl Model {
                 }
             }
         }
-        if let Some((remaining, reset)) = remaining {
+        let refused_for = signal.refused_for.unwrap_or_default();
+        if signal.scope == RateScope::Kind {
+            let used_up = signal.remaining.filter(|&(left, _)| left == 0);
+            let length = used_up.map_or(refused_for, |(_, reset)| refused_for.max(reset));
+            let until = self.frozen_kinds.entry(kind.to_owned()).or_default();
+            *until = (*until).max(now + us(length));
+            return;
+        }
+        if let Some((remaining, reset)) = signal.remaining {
             let longest = limits
                 .quotas
                 .iter()
@@ -388,14 +392,12 @@ impl Model {
                 let held = state.slots.iter().filter(|s| s.answered + window > now).count();
                 let free = i64::from(quota.limit) - i64::try_from(held).unwrap_or(i64::MAX);
                 for _ in 0..(free - i64::from(remaining)).max(0) {
-                    let answered = now + reset.min(window) - window;
+                    let answered = now + us(reset).min(window) - window;
                     state.slots.push(Slot { permit: -1, answered });
                 }
             }
         }
-        if freeze > 0 {
-            self.frozen_until = self.frozen_until.max(now + freeze);
-        }
+        self.freeze(us(refused_for), now);
     }
 
     /// See [`super::RedisQueue::extend`]; `true` when the lease was still ours.
@@ -451,6 +453,7 @@ impl Model {
     /// Ends a freeze.
     pub fn thaw(&mut self) {
         self.frozen_until = 0;
+        self.frozen_kinds.clear();
     }
 
     /// Holds the lane, or lets it go.

@@ -15,7 +15,7 @@ use super::settings::QueueSettings;
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
 use crate::job::{Job, JobId, Priority};
-use crate::quota::Permit;
+use crate::quota::{Permit, RateScope};
 
 /// Jobs that one call of a script takes; longer lists are cut.
 const JOBS_PER_CALL: usize = 200;
@@ -222,7 +222,11 @@ impl RedisQueue {
                     .arg(u8::from(report.sent))
                     .arg(left)
                     .arg(micros(reset_after))
-                    .arg(micros(report.signal.refused_for.unwrap_or_default()));
+                    .arg(micros(report.signal.refused_for.unwrap_or_default()))
+                    .arg(match report.signal.scope {
+                        RateScope::Lane => "lane",
+                        RateScope::Kind => "kind",
+                    });
             }
             for (id, outcome) in chunk {
                 let (after, round) = match *outcome {
@@ -299,7 +303,7 @@ impl RedisQueue {
         self.hold(lane, "freeze", length).await
     }
 
-    /// Ends a freeze.
+    /// Ends a freeze, of the lane and of all its kinds.
     pub async fn thaw(&self, lane: &Lane) -> Result<(), QueueError> {
         self.hold(lane, "thaw", Duration::ZERO).await
     }

@@ -8,4 +8,4 @@ mod limits;
 mod permit;
 
 pub use limits::{InvalidQuota, KindLimits, LaneLimits, Quota};
-pub use permit::{Permit, Permits, QuotaError, RateSignal};
+pub use permit::{Permit, Permits, QuotaError, RateScope, RateSignal};

@@ -22,9 +22,24 @@ pub struct Permit {
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct RateSignal {
     /// How many requests the platform would still take, and when it starts to count anew.
+    ///
+    /// Of a lane, the longest quota of the permit's kind is lowered to it. Of a kind, only 0 counts
+    /// and closes the kind until then: what is on its way is not counted by kind.
     pub remaining: Option<(u32, Duration)>,
     /// The platform refused (429) and wants to be left alone for this long.
     pub refused_for: Option<Duration>,
+    /// Whose requests this is about.
+    pub scope: RateScope,
+}
+
+/// Which requests a [`RateSignal`] is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RateScope {
+    /// All of the lane.
+    #[default]
+    Lane,
+    /// Those of the permit's kind: the platform counts them apart, like Discord its routes.
+    Kind,
 }
 
 /// Why there is no permit.

@@ -7,7 +7,7 @@ use common::ids::Fence;
 use common::job::{JobId, Priority};
 use common::queue::model::Model;
 use common::queue::{Ledger, Outcome, PermitReport, QueueSettings, RedisQueue};
-use common::quota::{KindLimits, LaneLimits, Quota, RateSignal};
+use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use proptest::prelude::*;
 use redis::AsyncCommands;
 
@@ -26,39 +26,16 @@ const IDS: [&str; 7] = [
 
 #[derive(Clone, Debug)]
 enum Op {
-    Enqueue {
-        id: usize,
-        priority: u8,
-        ensure: bool,
-    },
-    Claim {
-        wanted: usize,
-    },
-    Settle {
-        batch: usize,
-        outcomes: Vec<Outcome>,
-        sent: bool,
-        remaining: Option<(u32, u64)>,
-        freeze: u64,
-    },
-    Extend {
-        batch: usize,
-    },
-    Acquire {
-        kind: usize,
-        priority: u8,
-    },
-    Advance {
-        us: u64,
-    },
-    Freeze {
-        us: u64,
-    },
+    Enqueue { id: usize, priority: u8, ensure: bool },
+    Claim { wanted: usize },
+    Settle { batch: usize, outcomes: Vec<Outcome>, sent: bool, signal: RateSignal },
+    Extend { batch: usize },
+    Acquire { kind: usize, priority: u8 },
+    Advance { us: u64 },
+    Freeze { us: u64 },
     Thaw,
     Pause(bool),
-    Flush {
-        open: bool,
-    },
+    Flush { open: bool },
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -72,6 +49,21 @@ fn outcome() -> impl Strategy<Value = Outcome> {
     ]
 }
 
+fn signal() -> impl Strategy<Value = RateSignal> {
+    let time = || (0_u64..2_000_000).prop_map(Duration::from_micros);
+    let left = prop_oneof![1 => Just(0_u32), 2 => 0_u32..8];
+    (
+        prop::option::weighted(0.2, (left, time())),
+        prop::option::weighted(0.1, time()),
+        prop_oneof![Just(RateScope::Lane), Just(RateScope::Kind)],
+    )
+        .prop_map(|(remaining, refused_for, scope)| RateSignal {
+            remaining,
+            refused_for,
+            scope,
+        })
+}
+
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         8 => (0..IDS.len(), 0_u8..4, prop::bool::weighted(0.2))
@@ -81,10 +73,9 @@ fn op() -> impl Strategy<Value = Op> {
             0_usize..8,
             prop::collection::vec(outcome(), 4),
             prop::bool::weighted(0.8),
-            prop::option::weighted(0.2, (0_u32..8, 0_u64..2_000_000)),
-            prop_oneof![9 => Just(0), 1 => 0_u64..2_000_000],
+            signal(),
         )
-            .prop_map(|(batch, outcomes, sent, remaining, freeze)| Op::Settle { batch, outcomes, sent, remaining, freeze }),
+            .prop_map(|(batch, outcomes, sent, signal)| Op::Settle { batch, outcomes, sent, signal }),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
         2 => (0_usize..3, 0_u8..4).prop_map(|(kind, priority)| Op::Acquire { kind, priority }),
         8 => prop_oneof![0_u64..50_000, 0_u64..2_000_000, 0_u64..20_000_000]
@@ -196,18 +187,18 @@ impl Both {
             Op::Claim { wanted } => {
                 self.claim(wanted).await?;
             }
-            Op::Settle { batch, outcomes, sent, remaining, freeze } => {
+            Op::Settle { batch, outcomes, sent, signal } => {
                 if self.out.is_empty() {
                     return Ok(());
                 }
                 let (fence, kind, ids) = self.out.remove(batch % self.out.len());
-                let (remaining, freeze) = if sent { (remaining, freeze) } else { (None, 0) };
+                let signal = if sent { signal } else { RateSignal::default() };
                 if sent {
                     if let Some(sent) = self.sent.get_mut(&fence) {
                         // The client gives a request up at its deadline.
                         sent.answered.get_or_insert(now);
                     }
-                    self.model.observe(fence, &kind, remaining, freeze, now);
+                    self.model.observe(fence, &kind, &signal, now);
                 } else {
                     self.sent.remove(&fence);
                     self.model.give_back(fence, &kind, now);
@@ -220,10 +211,6 @@ impl Both {
                     }
                     asked.push((id, outcome));
                 }
-                let signal = RateSignal {
-                    remaining: remaining.map(|(n, us)| (n, Duration::from_micros(us))),
-                    refused_for: (freeze > 0).then(|| Duration::from_micros(freeze)),
-                };
                 let report = PermitReport { id: fence, kind, sent, signal };
                 let lost =
                     redis.settle(&lane(LANE), Fence(fence), &asked, &[report]).await.unwrap();
@@ -337,8 +324,8 @@ impl Both {
         for _ in 0..400 {
             while !self.out.is_empty() {
                 let outcomes = vec![Outcome::Ack; 4];
-                self.run(Op::Settle { batch: 0, outcomes, sent: true, remaining: None, freeze: 0 })
-                    .await?;
+                let signal = RateSignal::default();
+                self.run(Op::Settle { batch: 0, outcomes, sent: true, signal }).await?;
             }
             if self.model.is_empty() {
                 return Ok(());

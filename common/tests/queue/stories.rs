@@ -9,7 +9,7 @@ use common::queue::{
     Batch, Claimed, Enqueued, Ledger, Outcome, PermitReport, QueueError, QueueSettings, RedisQueue,
     Waiter,
 };
-use common::quota::{KindLimits, LaneLimits, Quota, RateSignal};
+use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use redis::AsyncCommands;
 
 use crate::{START, job, lane, queue_of};
@@ -374,13 +374,75 @@ async fn what_the_platform_says_lowers_the_quota_and_never_raises_it() {
         queue.at(now).enqueue(&[hook]).await.unwrap();
     }
     let first = claim_one(&queue, now).await;
-    let says = |n| RateSignal { remaining: Some((n, Duration::from_secs(30))), refused_for: None };
+    let says =
+        |n| RateSignal { remaining: Some((n, Duration::from_secs(30))), ..RateSignal::default() };
     settle(&queue, now, &first, Outcome::Ack, says(2)).await;
     let claimed = claim(&queue, now, 20).await;
     assert_eq!(claimed.batches.len(), 2);
     assert_eq!(claimed.next, Some(Duration::from_secs(30)), "until the platform's reset");
     settle(&queue, now, &claimed.batches[0], Outcome::Ack, says(500)).await;
     assert!(claim(&queue, now, 20).await.batches.is_empty());
+}
+
+#[tokio::test]
+async fn what_an_answer_says_of_a_kind_closes_that_kind_alone() {
+    let (queue, mut redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(100))], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 3600 * SECOND;
+    for id in ["member:1", "member:2", "member:3", "role:1", "role:2"] {
+        queue.at(now).enqueue(&[job(KLAVIYO, id, Priority::Webhook)]).await.unwrap();
+    }
+    let reset = Duration::from_secs(5);
+    let of_kind = RateSignal { scope: RateScope::Kind, ..RateSignal::default() };
+    let first = claim_one(&queue, now).await;
+    let left = RateSignal { remaining: Some((1, reset)), ..of_kind.clone() };
+    settle(&queue, now, &first, Outcome::Ack, left).await;
+    let second = claim_one(&queue, now).await;
+    assert_eq!(ids(&second), ["member:2"], "one is left: go on");
+    let used_up = RateSignal { remaining: Some((0, reset)), ..of_kind.clone() };
+    settle(&queue, now, &second, Outcome::Ack, used_up).await;
+
+    let claimed = claim(&queue, now, 9).await;
+    let ran: Vec<_> = claimed.batches.iter().map(|b| b.jobs[0].id.as_str()).collect();
+    assert_eq!(ran, ["role:1", "role:2"], "the other kind goes on");
+    assert_eq!(claimed.next, Some(reset), "and the wait is exact");
+    let acquired = queue.at(now).acquire(&lane(KLAVIYO), "member", Priority::Webhook).await;
+    assert_eq!(acquired.unwrap().unwrap_err(), reset);
+    let refused = RateSignal { refused_for: Some(Duration::from_secs(9)), ..of_kind };
+    settle(&queue, now, &claimed.batches[0], Outcome::Ack, refused).await;
+    let later = now + 5 * SECOND;
+    assert!(claim(&queue, later - 1, 9).await.batches.is_empty());
+    assert_eq!(ids(&claim_one(&queue, later).await), ["member:3"]);
+
+    let frozen: Vec<String> = redis.hkeys(&keys.lane(&lane(KLAVIYO))[0]).await.unwrap();
+    assert!(frozen.contains(&"f:role".to_owned()), "{frozen:?}");
+    assert!(!frozen.contains(&"f:member".to_owned()), "what is over is forgotten: {frozen:?}");
+    queue.at(later).thaw(&lane(KLAVIYO)).await.unwrap();
+    queue.at(later).enqueue(&[job(KLAVIYO, "role:3", Priority::Webhook)]).await.unwrap();
+    assert_eq!(ids(&claim_one(&queue, later).await), ["role:3"]);
+}
+
+#[tokio::test]
+async fn more_frozen_kinds_than_a_lane_remembers_freeze_the_lane() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    for n in 0..=64_u32 {
+        let refusal = PermitReport {
+            id: 1,
+            kind: format!("kind{n}"),
+            sent: true,
+            signal: RateSignal {
+                refused_for: Some(Duration::from_secs(9)),
+                scope: RateScope::Kind,
+                ..RateSignal::default()
+            },
+        };
+        let frozen = queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().frozen;
+        assert_eq!(frozen, Duration::ZERO, "after {n} kinds");
+        queue.at(now).observe(&lane(KLAVIYO), &[refusal]).await.unwrap();
+    }
+    let frozen = queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().frozen;
+    assert_eq!(frozen, Duration::from_secs(9));
 }
 
 #[tokio::test]

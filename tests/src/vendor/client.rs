@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::job::Priority;
-use common::quota::RateSignal;
+use common::quota::{RateScope, RateSignal};
 use redis::aio::ConnectionManager;
 use reqwest::{Method, Response, StatusCode};
 use serde::{Deserialize, Serialize};
@@ -197,6 +197,7 @@ impl Client {
             remaining: remaining.zip(number(RESET).map(Duration::from_millis)),
             refused_for: refused
                 .then(|| Duration::from_secs(number(RETRY_AFTER).unwrap_or_default())),
+            scope: RateScope::Lane,
         }
     }
 }

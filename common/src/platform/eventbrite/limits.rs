@@ -6,7 +6,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::platform::answer::retry_after;
 use crate::platform::eventbrite::records::KINDS;
-use crate::quota::{KindLimits, LaneLimits, Quota, RateSignal};
+use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 
 /// How long a refusal lasts that does not say, and none is documented to. Whether the hour slides
 /// or starts on the clock is not said either: after a minute one request tells more than an hour
@@ -32,5 +32,6 @@ pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
         remaining: None,
         refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
             .then(|| retry_after(headers).unwrap_or(PAUSE)),
+        scope: RateScope::Lane,
     }
 }

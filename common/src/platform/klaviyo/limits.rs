@@ -7,7 +7,7 @@ use http::{HeaderMap, StatusCode};
 
 use crate::platform::answer::retry_after;
 use crate::platform::klaviyo::profile;
-use crate::quota::{KindLimits, LaneLimits, Quota, RateSignal};
+use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 
 /// The window of the steady limit, and how long a refusal lasts that does not say.
 const STEADY: Duration = Duration::from_mins(1);
@@ -38,5 +38,6 @@ pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
             .map(|(left, reset)| (left, Duration::from_secs(reset.into()).min(STEADY))),
         refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
             .then(|| retry_after(headers).unwrap_or(STEADY)),
+        scope: RateScope::Lane,
     }
 }

@@ -215,7 +215,7 @@ async fn what_the_steady_window_has_left_reaches_the_bucket() {
     let purse = Purse::of(1);
     look(&fake, &purse, &["a"]).await.unwrap();
     let remaining = Some((41, Duration::from_secs(30)));
-    let signal = RateSignal { remaining, refused_for: None };
+    let signal = RateSignal { remaining, ..RateSignal::default() };
     assert_eq!(purse.settled(), [("profile".to_owned(), signal)]);
 }
 

@@ -15,6 +15,11 @@ elseif ARGV[3] == "pause" then
   redis.call("HSET", lane.key.state, "paused", "1")
 elseif ARGV[3] == "thaw" then
   redis.call("HDEL", lane.key.state, "frozen")
+  for _, field in ipairs(redis.call("HKEYS", lane.key.state)) do
+    if string.sub(field, 1, 2) == "f:" then
+      redis.call("HDEL", lane.key.state, field)
+    end
+  end
   frozen = 0
 else
   redis.call("HDEL", lane.key.state, "paused")

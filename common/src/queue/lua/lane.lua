@@ -2,7 +2,8 @@
 --
 -- The keys of one lane are given in this order, `LANE_KEYS` of them before its ledgers:
 --   state    hash  b:<quota> bucket full again at, us; o:<quota> ledger closed until, us;
---                  closed "1" while a ledger waits to be rebuilt; frozen until, us; paused "1";
+--                  closed "1" while a ledger waits to be rebuilt; frozen until, us;
+--                  f:<kind> the same for one kind; paused "1";
 --                  credit2, credit3: what the floors owe to bulk and to spot checks, percent
 --   ready0..ready3  zset  job id -> arrived, us; one for each priority
 --   delayed  zset  job id -> not before, us

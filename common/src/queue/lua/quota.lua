@@ -12,7 +12,33 @@ local function set_state(lane, field, value)
   redis.call("HSET", lane.key.state, field, value)
 end
 
--- Reads the lane's state. A quota that this Redis has not seen before, because it is new or because
+-- Kinds of a lane that can be frozen at a time; one more freezes the lane.
+local FROZEN_KINDS = 64
+
+-- Nobody may send on the lane before `until_us`; a longer freeze stays.
+local function freeze(lane, until_us, now)
+  if until_us > math.max(now, tonumber(lane.state.frozen or 0)) then
+    set_state(lane, "frozen", digits(until_us))
+  end
+end
+
+-- The same for the requests of one kind.
+local function freeze_kind(lane, kind, until_us, now)
+  local field = "f:" .. kind
+  if until_us <= math.max(now, tonumber(lane.state[field] or 0)) then
+    return
+  end
+  if lane.state[field] then
+    set_state(lane, field, digits(until_us))
+  elseif lane.frozen_kinds < FROZEN_KINDS then
+    lane.frozen_kinds = lane.frozen_kinds + 1
+    set_state(lane, field, digits(until_us))
+  else
+    freeze(lane, until_us, now)
+  end
+end
+
+-- Reads the lane's state. Freezes of kinds that are over are forgotten. A quota that this Redis has not seen before, because it is new or because
 -- everything was lost, starts with an empty bucket and with its ledger closed until no permit
 -- granted before can be counted by the platform any more.
 local function load_quotas(lane, limits, first_ledger, now, deadline_us)
@@ -20,8 +46,15 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   lane.ledger = {}
   lane.state = {}
   local flat = redis.call("HGETALL", lane.key.state)
+  lane.frozen_kinds = 0
   for i = 1, #flat, 2 do
-    lane.state[flat[i]] = flat[i + 1]
+    local is_kind = string.sub(flat[i], 1, 2) == "f:"
+    if is_kind and tonumber(flat[i + 1]) <= now then
+      redis.call("HDEL", lane.key.state, flat[i])
+    else
+      lane.state[flat[i]] = flat[i + 1]
+      lane.frozen_kinds = lane.frozen_kinds + (is_kind and 1 or 0)
+    end
   end
   lane.every_quota = {}
   for i, quota in ipairs(limits.quotas) do
@@ -39,14 +72,15 @@ local function kind_limits(lane, kind)
   return lane.limits.kinds[kind] or { 1, 1, lane.every_quota }
 end
 
--- Microseconds until a request of `kind` may be granted by all its quotas; 0 is now. With `spare`
+-- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
+-- room; 0 is now. With `spare`
 -- the head-room of each bucket is left to others. With `soonest` every request that is on its way is
 -- taken to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline
 -- that the answer makes void.
 local function quota_wait(lane, kind, spare, now, soonest)
   local limits = kind_limits(lane, kind)
   local cost = limits[COST]
-  local wait = 0
+  local wait = math.max(0, tonumber(lane.state["f:" .. kind] or 0) - now)
   for _, i in ipairs(limits[DRAWS_ON]) do
     local quota = lane.limits.quotas[i]
     local full_at = math.max(tonumber(lane.state["b:" .. quota[NAME]]), now)

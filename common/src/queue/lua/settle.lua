@@ -6,7 +6,7 @@
 --       4 time from a permit's grant until its request is answered or given up, us
 --       5 number of permits
 --       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
---           said or -1, until reset in us, freeze of the lane in us or 0
+--           said or -1, until reset in us, freeze in us or 0, what both are about: "lane" or "kind"
 --       then per job: id, fence, outcome, delay in us, round
 --         outcome  ack    done
 --                  again  done, and look once more after the delay, as round `round`
@@ -35,14 +35,15 @@ for _ = 1, tonumber(ARGV[5]) do
   if redis.call("ZSCORE", KEYS[2], lane.name) then
     wanted_at = math.min(wanted_at, free_at)
   end
-  if remaining >= 0 then
-    believe(lane, kind, remaining, reset_us, ARGV[arg], now)
+  if ARGV[arg + 6] == "kind" then
+    freeze_kind(lane, kind, now + (remaining == 0 and math.max(freeze_us, reset_us) or freeze_us), now)
+  else
+    if remaining >= 0 then
+      believe(lane, kind, remaining, reset_us, ARGV[arg], now)
+    end
+    freeze(lane, now + freeze_us, now)
   end
-  if freeze_us > 0 then
-    local until_us = math.max(now + freeze_us, tonumber(lane.state.frozen or 0))
-    set_state(lane, "frozen", digits(until_us))
-  end
-  arg = arg + 6
+  arg = arg + 7
 end
 
 local function make_ready(id, job, priority)
