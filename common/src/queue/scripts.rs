@@ -11,6 +11,7 @@ macro_rules! script {
                 include_str!("lua/clock.lua"),
                 include_str!("lua/job.lua"),
                 include_str!("lua/lane.lua"),
+                include_str!("lua/line.lua"),
                 include_str!("lua/quota.lua"),
                 include_str!(concat!("lua/", $file)),
             ))

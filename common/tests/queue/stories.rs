@@ -385,6 +385,28 @@ async fn what_the_platform_says_lowers_the_quota_and_never_raises_it() {
 }
 
 #[tokio::test]
+async fn a_kind_that_may_not_run_hides_nobody_however_many_of_it_wait() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let blocked: Vec<_> =
+        (0..2_000).map(|n| job(KLAVIYO, &format!("member:{n}"), Priority::Webhook)).collect();
+    queue.at(now).enqueue(&blocked).await.unwrap();
+    let first = claim_one(&queue, now).await;
+    let refused = RateSignal {
+        refused_for: Some(Duration::from_mins(9)),
+        scope: RateScope::Kind,
+        ..RateSignal::default()
+    };
+    settle(&queue, now, &first, Outcome::Ack, refused).await;
+    let behind = ["role:1", "scan@role", "aaa:1"];
+    for id in behind {
+        queue.at(now + 1).enqueue(&[job(KLAVIYO, id, Priority::Webhook)]).await.unwrap();
+    }
+    let mut claimed = claim(&queue, now + 1, 9).await.batches;
+    claimed.sort_by_key(|batch| behind.iter().position(|id| *id == batch.jobs[0].id.as_str()));
+    assert_eq!(claimed.iter().flat_map(ids).collect::<Vec<_>>(), behind);
+}
+
+#[tokio::test]
 async fn what_an_answer_says_of_a_kind_closes_that_kind_alone() {
     let (queue, mut redis, keys) =
         queue_of(&[(KLAVIYO, plenty(100))], QueueSettings::default()).await;

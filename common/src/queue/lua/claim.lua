@@ -11,9 +11,9 @@
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
 --           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
 --           batches of { lane, priority, fence, { { job id, attempt, round, trace, arrived us }, ... } } }
--- Bounded: at most BOUND leases reaped and delayed jobs woken a lane, WINDOW jobs read a batch.
+-- Bounded: at most BOUND leases reaped and delayed jobs woken a lane, READ jobs of a kind read a batch.
 
-local BOUND, WINDOW_JOBS, CHUNK, HINTS = 100, 400, 100, 8
+local BOUND, READ, CHUNK, HINTS = 100, 400, 100, 8
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -30,7 +30,7 @@ local function reap(lane)
         job[PRIORITY], job[DIRTY] = math.min(job[PRIORITY], job[DIRTY]), -1
       end
       job[STATE] = READY
-      redis.call("ZADD", lane.key.ready[job[PRIORITY]], job[ARRIVED], id)
+      enter_line(lane, id, job)
       save_job(lane.key.jobs, id, job)
       reaped = reaped + 1
     end
@@ -43,40 +43,48 @@ local function wake_delayed(lane)
     local job = load_job(lane.key.jobs, id)
     if job then
       job[STATE] = READY
-      redis.call("ZADD", lane.key.ready[job[PRIORITY]], job[ARRIVED], id)
+      enter_line(lane, id, job)
       save_job(lane.key.jobs, id, job)
     end
   end
 end
 
--- Ids of the first group waiting at `priority` that its quotas let run: up to one batch. Without
--- one, when the first may: `lane.wait` is the least over all that was tried.
-local function runnable(lane, priority, spare)
-  local waits, ids, group, batch = {}, {}, nil, 1
-  for from = 0, WINDOW_JOBS - 1, CHUNK do
-    local chunk = redis.call("ZRANGE", lane.key.ready[priority], from, from + CHUNK - 1)
-    for _, id in ipairs(chunk) do
-      if not group then
-        local kind = kind_of(id)
-        waits[kind] = waits[kind] or quota_wait(lane, kind, spare, now)
-        if waits[kind] <= 0 then
-          group, batch = group_of(id), kind_limits(lane, kind)[BATCH]
-        else
-          lane.wait = math.min(lane.wait, waits[kind])
-        end
-      end
-      if group and group_of(id) == group then
-        ids[#ids + 1] = id
-        if #ids >= batch then
-          return ids
-        end
+-- The first of each kind at `priority`. Kept while batches are taken.
+local function heads(lane, priority)
+  lane.heads[priority] = lane.heads[priority] or heads_of(lane.key.ready[priority])
+  return lane.heads[priority]
+end
+
+-- The head's group, up to one batch of it, from the first READ of its kind.
+local function batch_of(lane, priority, head)
+  local members = { head.member }
+  local batch, group = kind_limits(lane, head.kind)[BATCH], group_of(head.id)
+  local from, count = 1, math.min(batch - 1, CHUNK)
+  while #members < batch and from < READ do
+    local chunk = of_kind(lane.key.ready[priority], head.kind, from, count)
+    for _, member in ipairs(chunk) do
+      if #members < batch and group_of(job_at(member).id) == group then
+        members[#members + 1] = member
       end
     end
-    if #chunk < CHUNK then
+    if #chunk < count then
       break
     end
+    from, count = from + count, CHUNK
   end
-  return ids
+  return members
+end
+
+-- The first group waiting at `priority` that its quotas let run: up to one batch, and its kind.
+-- Without one, when the first may: `lane.wait` is the least over all that was tried.
+local function runnable(lane, priority, spare)
+  for _, head in ipairs(heads(lane, priority)) do
+    local wait = quota_wait(lane, head.kind, spare, now)
+    if wait <= 0 then
+      return batch_of(lane, priority, head), head.kind
+    end
+    lane.wait = math.min(lane.wait, wait)
+  end
 end
 
 local function credit(lane, priority)
@@ -85,30 +93,51 @@ end
 
 -- A class that is owed its floor is served next, without regard to head-room. Two grants early, so
 -- that its share holds over any 100 / floor grants although the other class may be due as well.
-local function next_ids(lane)
+local function next_batch(lane)
   for priority = 2, 3 do
     if FLOOR[priority] > 0 and credit(lane, priority) + 2 * FLOOR[priority] >= 100 then
-      local ids = runnable(lane, priority, false)
-      if #ids > 0 then
-        return ids, priority
+      local members, kind = runnable(lane, priority, false)
+      if members then
+        return members, kind, priority
       end
     end
   end
   for priority = 0, 3 do
-    local ids = runnable(lane, priority, priority >= 2)
-    if #ids > 0 then
-      return ids, priority
+    local members, kind = runnable(lane, priority, priority >= 2)
+    if members then
+      return members, kind, priority
     end
   end
 end
 
+local function take_out_of_line(lane, priority, kind, members)
+  local line = lane.key.ready[priority]
+  redis.call("ZREM", line, unpack(members))
+  local rest = {}
+  for _, head in ipairs(heads(lane, priority)) do
+    if head.kind ~= kind then
+      rest[#rest + 1] = head
+    end
+  end
+  local member = of_kind(line, kind, 0, 1)[1]
+  if member then
+    rest[#rest + 1] = job_at(member)
+    table.sort(rest, is_before)
+  end
+  lane.heads[priority] = rest
+end
+
 local function lease_batch(lane)
-  local ids, priority = next_ids(lane)
-  if not ids then
+  local members, kind, priority = next_batch(lane)
+  if not members then
     return nil
   end
   local fence = next_fence(KEYS[1], now)
-  take(lane, kind_of(ids[1]), fence, now, deadline_us)
+  take(lane, kind, fence, now, deadline_us)
+  local ids = {}
+  for i, member in ipairs(members) do
+    ids[i] = job_at(member).id
+  end
   local packed = redis.call("HMGET", lane.key.jobs, unpack(ids))
   local leases, saved, jobs = {}, {}, {}
   for i, id in ipairs(ids) do
@@ -122,7 +151,7 @@ local function lease_batch(lane)
       jobs[#jobs + 1] = { id, job[ATTEMPT], job[ROUND], job[TRACE], job[ARRIVED] }
     end
   end
-  redis.call("ZREM", lane.key.ready[priority], unpack(ids))
+  take_out_of_line(lane, priority, kind, members)
   if #jobs > 0 then
     redis.call("ZADD", lane.key.leases, unpack(leases))
     redis.call("HSET", lane.key.jobs, unpack(saved))
@@ -130,7 +159,7 @@ local function lease_batch(lane)
   for class = 2, 3 do
     if class == priority then
       set_state(lane, "credit" .. class, 0)
-    elseif redis.call("EXISTS", lane.key.ready[class]) == 1 then
+    elseif #heads(lane, class) > 0 then
       set_state(lane, "credit" .. class, math.min(100, credit(lane, class) + FLOOR[class]))
     end
   end
@@ -168,7 +197,7 @@ for arg = 7, #ARGV, 2 do
   key = first_ledger + #limits.quotas
   local score = tonumber(redis.call("ZSCORE", KEYS[2], lane.name) or math.huge)
   if score <= now then
-    lane.score, lane.wait = score, math.huge
+    lane.score, lane.wait, lane.heads = score, math.huge, {}
     load_quotas(lane, limits, first_ledger, now, deadline_us)
     due[#due + 1] = lane
     if lane.state.closed then

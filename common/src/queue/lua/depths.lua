@@ -10,8 +10,8 @@ local lane = lane_at("", 2)
 local depths, oldest = {}, now
 for priority = 0, 3 do
   depths[priority + 1] = redis.call("ZCARD", lane.key.ready[priority])
-  local head = redis.call("ZRANGE", lane.key.ready[priority], 0, 0, "WITHSCORES")
-  oldest = math.min(oldest, tonumber(head[2] or now))
+  local first = heads_of(lane.key.ready[priority])[1]
+  oldest = math.min(oldest, first and first.arrived or now)
 end
 local frozen = tonumber(redis.call("HGET", lane.key.state, "frozen") or 0)
 depths[5] = redis.call("ZCARD", lane.key.delayed)

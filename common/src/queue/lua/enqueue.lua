@@ -17,7 +17,7 @@ local first = math.huge
 
 local function make_ready(id, job)
   job[STATE], job[ARRIVED] = READY, now
-  redis.call("ZADD", lane.key.ready[job[PRIORITY]], now, id)
+  enter_line(lane, id, job)
   first = now
 end
 
@@ -51,7 +51,7 @@ for i = 4, #ARGV, 4 do
     local pull = not ensure and job[STATE] == DELAYED and priority <= 1 and delay_us == 0
     if more_urgent or pull then
       if job[STATE] == READY then
-        redis.call("ZREM", lane.key.ready[job[PRIORITY]], id)
+        leave_line(lane, id, job)
       end
       job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), ARGV[i + 3]
       if pull then

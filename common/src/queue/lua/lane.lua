@@ -5,7 +5,7 @@
 --                  closed "1" while a ledger waits to be rebuilt; frozen until, us;
 --                  f:<kind> the same for one kind; paused "1";
 --                  credit2, credit3: what the floors owe to bulk and to spot checks, percent
---   ready0..ready3  zset  job id -> arrived, us; one for each priority
+--   ready0..ready3  zset  one line for each priority (line.lua)
 --   delayed  zset  job id -> not before, us
 --   leases   zset  job id -> deadline, us
 --   jobs     hash  job id -> packed job

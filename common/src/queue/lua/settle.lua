@@ -48,7 +48,7 @@ end
 
 local function make_ready(id, job, priority)
   job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
-  redis.call("ZADD", lane.key.ready[priority], now, id)
+  enter_line(lane, id, job)
   wanted_at = now
 end
 
