@@ -77,7 +77,8 @@ fn encode(limits: &LaneLimits) -> Value {
                 u64::try_from(window_us).unwrap_or(u64::MAX),
                 u64::try_from(interval_us).unwrap_or(u64::MAX),
                 quota.burst,
-                quota.headroom
+                quota.headroom,
+                quota.step().map_or(0, |step| u64::try_from(step.as_micros()).unwrap_or(u64::MAX))
             ])
         })
         .collect();

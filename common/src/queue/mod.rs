@@ -3,6 +3,7 @@
 
 mod answer;
 mod book;
+mod explain;
 mod keys;
 mod lease;
 pub mod model;
@@ -14,6 +15,7 @@ mod wire;
 
 pub use answer::{Claimed, Depths, Enqueued, Ledger, QueueError};
 pub use book::LaneBook;
+pub use explain::{Explained, Held, Hold, Standing, What};
 pub use keys::Keys;
 pub use lease::{Batch, Leased, Outcome, PermitReport};
 pub use redis::RedisQueue;

@@ -1,5 +1,6 @@
 //! The queue in Redis: arguments in, one script, answers out.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use super::settings::QueueSettings;
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
 use crate::job::{Job, JobId, Priority};
-use crate::quota::{Permit, RateScope};
+use crate::quota::{Permit, Quota, RateScope};
 
 /// Jobs that one call of a script takes; longer lists are cut.
 const JOBS_PER_CALL: usize = 200;
@@ -23,7 +24,7 @@ const JOBS_PER_CALL: usize = 200;
 /// The queue. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisQueue {
-    redis: ConnectionManager,
+    pub(super) redis: ConnectionManager,
     keys: Keys,
     book: LaneBook,
     settings: QueueSettings,
@@ -284,14 +285,11 @@ impl RedisQueue {
         let entry = self.entry(lane)?;
         let mut call = self.lane_call(&scripts::OPEN, true, entry);
         call.arg(lane.as_str()).arg(entry.json.as_str()).arg(self.permit_deadline_us());
-        for (i, _) in entry.limits.quotas.iter().enumerate() {
+        for (i, quota) in entry.limits.quotas.iter().enumerate() {
             match ledgers.get(i) {
                 Some(Ledger::Empty) => call.arg("open"),
                 Some(Ledger::Keep) | None => call.arg("keep"),
-                Some(Ledger::Sent(ages)) => {
-                    let ages: Vec<String> = ages.iter().map(|&a| micros(a).to_string()).collect();
-                    call.arg(format!("{},", ages.join(",")))
-                }
+                Some(Ledger::Sent(ages)) => call.arg(sent(quota, ages)),
             };
         }
         let opened: u8 = call.invoke_async(&mut self.redis.clone()).await?;
@@ -381,14 +379,14 @@ impl RedisQueue {
         Ok(set == 1)
     }
 
-    fn entry(&self, lane: &Lane) -> Result<&Entry, QueueError> {
+    pub(super) fn entry(&self, lane: &Lane) -> Result<&Entry, QueueError> {
         self.book
             .entry(lane)
             .map(AsRef::as_ref)
             .ok_or_else(|| QueueError::UnknownLane(lane.clone()))
     }
 
-    fn lane_call<'a>(
+    pub(super) fn lane_call<'a>(
         &self,
         script: &'a Script,
         wakes: bool,
@@ -421,9 +419,30 @@ impl RedisQueue {
     }
 
     /// From a permit's grant until its request is answered or given up.
-    fn permit_deadline_us(&self) -> u64 {
+    pub(super) fn permit_deadline_us(&self) -> u64 {
         micros(self.settings.permit_use_by + self.settings.request_timeout)
     }
+}
+
+/// Requests by age as `open.lua` takes them. Of a ledger that counts one by one the youngest that
+/// fill it; of one in steps how many in each, as if all had been sent at its end. Both are bounded.
+fn sent(quota: &Quota, ages: &[Duration]) -> String {
+    let mut by_age: BTreeMap<u64, u64> = BTreeMap::new();
+    let step_us = quota.step().map_or(1, micros);
+    for &age in ages {
+        *by_age.entry(micros(age) / step_us * step_us).or_default() += 1;
+    }
+    let mut parts = Vec::new();
+    let mut left = u64::from(quota.limit);
+    for (age_us, count) in by_age {
+        let slots = count.min(left);
+        if slots == 0 {
+            break;
+        }
+        left -= slots;
+        parts.push(format!("{age_us}*{slots}"));
+    }
+    format!("{},", parts.join(","))
 }
 
 fn micros(duration: Duration) -> u64 {

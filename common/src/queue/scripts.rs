@@ -12,6 +12,7 @@ macro_rules! script {
                 include_str!("lua/job.lua"),
                 include_str!("lua/lane.lua"),
                 include_str!("lua/line.lua"),
+                include_str!("lua/ledger.lua"),
                 include_str!("lua/quota.lua"),
                 include_str!(concat!("lua/", $file)),
             ))
@@ -26,4 +27,5 @@ pub(super) static SETTLE: LazyLock<Script> = script!("settle.lua");
 pub(super) static ACQUIRE: LazyLock<Script> = script!("acquire.lua");
 pub(super) static OPEN: LazyLock<Script> = script!("open.lua");
 pub(super) static HOLD: LazyLock<Script> = script!("hold.lua");
+pub(super) static EXPLAIN: LazyLock<Script> = script!("explain.lua");
 pub(super) static DEPTHS: LazyLock<Script> = script!("depths.lua");

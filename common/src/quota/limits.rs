@@ -120,6 +120,11 @@ impl LaneLimits {
     }
 }
 
+/// Ledgers of larger limits count in steps of time, which bounds their memory and work.
+const COUNTED_ONE_BY_ONE: u32 = 2_000;
+/// Such steps in a window: minutes of a day.
+const STEPS: u128 = 1_440;
+
 /// Requests under windows longer than this are recorded in Postgres before they are sent.
 const RECORDED_ABOVE: Duration = Duration::from_mins(2);
 
@@ -128,6 +133,14 @@ impl Quota {
     /// after a loss. For a shorter window it is simpler to wait until it has passed.
     pub fn is_recorded(&self) -> bool {
         self.window > RECORDED_ABOVE
+    }
+
+    /// The step of time in which its ledger counts, in whole microseconds; `None` when it counts
+    /// every request for itself. A slot is held for up to a step too long.
+    pub fn step(&self) -> Option<Duration> {
+        let step_us = self.window.as_micros().div_ceil(STEPS);
+        (self.limit > COUNTED_ONE_BY_ONE)
+            .then(|| Duration::from_micros(u64::try_from(step_us).unwrap_or(u64::MAX)))
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use common::ids::Fence;
 use common::job::{JobId, Priority};
-use common::queue::model::Model;
-use common::queue::{Ledger, Outcome, PermitReport, QueueSettings, RedisQueue};
+use common::queue::model::{Model, State};
+use common::queue::{Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, What};
 use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use proptest::prelude::*;
 use redis::AsyncCommands;
@@ -14,7 +14,7 @@ use redis::AsyncCommands;
 use crate::{START, job, lane, queue_of};
 
 const LANE: &str = "klaviyo/main";
-const IDS: [&str; 7] = [
+const IDS: [&str; 9] = [
     "profile:a",
     "profile:b",
     "profile:c",
@@ -22,6 +22,8 @@ const IDS: [&str; 7] = [
     "attendee:1/y",
     "attendee:2/z",
     "scan@profile",
+    "report:1",
+    "report:2",
 ];
 
 #[derive(Clone, Debug)]
@@ -31,6 +33,7 @@ enum Op {
     Settle { batch: usize, outcomes: Vec<Outcome>, sent: bool, signal: RateSignal },
     Extend { batch: usize },
     Acquire { kind: usize, priority: u8 },
+    Explain { id: usize },
     Advance { us: u64 },
     Freeze { us: u64 },
     Thaw,
@@ -77,9 +80,10 @@ fn op() -> impl Strategy<Value = Op> {
         )
             .prop_map(|(batch, outcomes, sent, signal)| Op::Settle { batch, outcomes, sent, signal }),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
-        2 => (0_usize..3, 0_u8..4).prop_map(|(kind, priority)| Op::Acquire { kind, priority }),
+        2 => (0_usize..4, 0_u8..4).prop_map(|(kind, priority)| Op::Acquire { kind, priority }),
         8 => prop_oneof![0_u64..50_000, 0_u64..2_000_000, 0_u64..20_000_000]
             .prop_map(|us| Op::Advance { us }),
+        4 => (0..IDS.len()).prop_map(|id| Op::Explain { id }),
         1 => (0_u64..1_000_000).prop_map(|us| Op::Freeze { us }),
         1 => Just(Op::Thaw),
         1 => any::<bool>().prop_map(Op::Pause),
@@ -98,15 +102,21 @@ fn limits() -> impl Strategy<Value = LaneLimits> {
                 Quota { name: name.to_owned(), limit, window, burst, headroom }
             })
     };
-    (quota("short"), quota("long"), 1_u32..4, 1_u32..3).prop_map(|(short, long, batch, cost)| {
-        LaneLimits {
-            quotas: vec![short, long],
+    // So large that its ledger counts in steps, and requests that use much of it.
+    let day = (2_001_u32..6_000, 100_u64..20_000, 0_u32..100).prop_map(|(limit, ms, headroom)| {
+        let window = Duration::from_millis(ms);
+        Quota { name: "day".to_owned(), limit, window, burst: limit, headroom }
+    });
+    (quota("short"), quota("long"), day, 1_u32..4, 1_u32..3, 300_u32..900).prop_map(
+        |(short, long, day, batch, cost, much)| LaneLimits {
+            quotas: vec![short, long, day],
             kinds: BTreeMap::from([
                 ("profile".to_owned(), KindLimits { batch, cost: 1, quotas: vec![0, 1] }),
                 ("attendee".to_owned(), KindLimits { batch: 2, cost, quotas: vec![0] }),
+                ("report".to_owned(), KindLimits { batch: 1, cost: much, quotas: vec![2] }),
             ]),
-        }
-    })
+        },
+    )
 }
 
 fn settings() -> QueueSettings {
@@ -227,7 +237,7 @@ impl Both {
                 prop_assert_eq!(lost, expected);
             }
             Op::Acquire { kind, priority } => {
-                let kind = ["profile", "attendee", "other"][kind];
+                let kind = ["profile", "attendee", "other", "report"][kind];
                 let priority = Priority::from_number(priority).unwrap();
                 let got = redis.acquire(&lane(LANE), kind, priority).await.unwrap();
                 let expected = self.model.acquire(kind, priority, now);
@@ -239,6 +249,7 @@ impl Both {
                     self.sent.insert(permit, sent);
                 }
             }
+            Op::Explain { id } => self.explain(&JobId::from(IDS[id])).await?,
             Op::Advance { us } => self.now += us,
             Op::Freeze { us } => {
                 redis.freeze(&lane(LANE), Duration::from_micros(us)).await.unwrap();
@@ -265,6 +276,44 @@ impl Both {
         Ok(())
     }
 
+    /// What is said about a job is so, and what is said about its future comes to pass when nothing
+    /// else happens: not earlier than said, and at that time where it is said to be exact.
+    async fn explain(&self, id: &JobId) -> Result<(), TestCaseError> {
+        let explained = self.redis.at(self.now).explain(&lane(LANE), id).await.unwrap();
+        let standing = self.model.standing(id);
+        prop_assert_eq!(explained.job.is_some(), standing.is_some());
+        let (Some(job), Some(standing)) = (explained.job, standing) else { return Ok(()) };
+        prop_assert_eq!(job.priority.number(), standing.priority);
+        prop_assert_eq!(job.attempt, standing.attempt);
+        let after = |at: u64| Duration::from_micros(at.saturating_sub(self.now));
+        let expected = match standing.state {
+            State::Ready => {
+                Held::Ready { ahead: standing.ahead, more_urgent: standing.more_urgent }
+            }
+            State::Leased { fence, deadline } => {
+                Held::Leased { ends: after(deadline), fence: Fence(fence), dirty: standing.dirty }
+            }
+            State::Delayed(at) => Held::Delayed { after: after(at), failed: false },
+            State::Backoff(at) => Held::Delayed { after: after(at), failed: true },
+        };
+        prop_assert_eq!(job.held, expected);
+        let paused = explained.holds.iter().any(|hold| hold.what == What::Paused);
+        prop_assert_eq!(explained.earliest.is_none(), paused);
+        let Some(earliest) = explained.earliest else { return Ok(()) };
+
+        let earliest = self.now + u64::try_from(earliest.as_micros()).unwrap();
+        let leased_at = self.model.leased_at(id, self.now, earliest + 1);
+        if explained.exact {
+            prop_assert_eq!(leased_at, Some(earliest), "{:?}", explained.holds);
+        } else {
+            prop_assert!(leased_at.is_none_or(|at| at == earliest), "{leased_at:?} < {earliest}");
+        }
+        if job.held == (Held::Ready { ahead: 0, more_urgent: 0 }) && earliest == self.now {
+            prop_assert!(explained.holds.is_empty(), "{:?}", explained.holds);
+        }
+        Ok(())
+    }
+
     async fn lose_everything(&mut self, open: bool) {
         let mut redis = self.redis_connection().await;
         let keys: Vec<String> = redis.keys(format!("{}*", self.prefix())).await.unwrap();
@@ -277,7 +326,7 @@ impl Both {
         let redis = self.redis.at(self.now);
         if open {
             self.model.open(self.now);
-            redis.open(&lane(LANE), &[Ledger::Empty, Ledger::Empty]).await.unwrap();
+            redis.open(&lane(LANE), &[Ledger::Empty, Ledger::Empty, Ledger::Empty]).await.unwrap();
         } else {
             self.model.acquire("profile", Priority::Webhook, self.now).unwrap_err();
             redis.acquire(&lane(LANE), "profile", Priority::Webhook).await.unwrap().unwrap_err();

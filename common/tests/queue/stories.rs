@@ -6,8 +6,8 @@ use std::time::Duration;
 use common::ids::Fence;
 use common::job::{JobId, Priority};
 use common::queue::{
-    Batch, Claimed, Enqueued, Ledger, Outcome, PermitReport, QueueError, QueueSettings, RedisQueue,
-    Waiter,
+    Batch, Claimed, Enqueued, Explained, Held, LaneBook, Ledger, Outcome, PermitReport, QueueError,
+    QueueSettings, RedisQueue, Standing, Waiter,
 };
 use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use redis::AsyncCommands;
@@ -340,6 +340,62 @@ async fn a_rebuilt_ledger_counts_what_was_sent_before_the_loss() {
 }
 
 #[tokio::test]
+async fn a_day_of_requests_is_counted_by_the_minute_and_never_too_low() {
+    const DAY: u64 = 86_400 * SECOND;
+    const MINUTE: u64 = 60 * SECOND;
+    let mut limits = plenty(48_000);
+    limits.quotas[0].window = Duration::from_hours(24);
+    let (queue, mut redis, keys) =
+        queue_of(&[(EVENTBRITE, limits)], QueueSettings::default()).await;
+    let acquire =
+        async |at| queue.at(at).acquire(&lane(EVENTBRITE), "order", Priority::Webhook).await;
+    let ledger = keys.ledger(&lane(EVENTBRITE), "steady");
+    acquire(START).await.unwrap().unwrap_err();
+    // All of a day was sent before the loss, one request every 1.8 s but for the last.
+    let ages: Vec<_> = (1..48_000).map(|n| Duration::from_millis(n * 1_800)).collect();
+    queue.at(START).open(&lane(EVENTBRITE), &[Ledger::Sent(ages)]).await.unwrap();
+    let entries: u64 = redis.zcard(&ledger).await.unwrap();
+    assert!(entries <= 1_441, "{entries}");
+
+    // The bucket is empty at first. One slot is free.
+    let now = START + 2 * SECOND;
+    let permit = acquire(now).await.unwrap().unwrap();
+    let wait = acquire(now).await.unwrap().unwrap_err();
+    // The oldest was sent a day and 1.8 s before START, and answered within 32 s.
+    let exact = Duration::from_micros(32 * SECOND);
+    assert!(wait + Duration::from_secs(4) >= exact, "{wait:?}");
+    assert!(wait <= exact + 2 * Duration::from_micros(MINUTE), "at most two steps late: {wait:?}");
+
+    // The answer moves its slot to the minute of the answer; told twice, it is one slot.
+    let answered = [PermitReport::answered(permit, RateSignal::default())];
+    for _ in 0..2 {
+        queue.at(now + SECOND).observe(&lane(EVENTBRITE), &answered).await.unwrap();
+    }
+    let later = now + 2 * DAY;
+    let _permit = acquire(later).await.unwrap().unwrap();
+    let entries: u64 = redis.zcard(&ledger).await.unwrap();
+    assert!(entries <= 1_342, "what is free goes, by hundreds: {entries}");
+}
+
+#[tokio::test]
+async fn a_ledger_that_is_to_be_counted_in_another_way_is_closed_like_a_new_one() {
+    let (few, many) = (plenty(100), plenty(5_000));
+    let (queue, redis, keys) = queue_of(&[(KLAVIYO, few.clone())], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let mut now = START + 60 * SECOND;
+    for limits in [many, few] {
+        let book = LaneBook::new(&keys, [(lane(KLAVIYO), limits)]).unwrap();
+        let changed = RedisQueue::new(redis.clone(), keys.clone(), book, QueueSettings::default());
+        let acquire =
+            async |at| changed.at(at).acquire(&lane(KLAVIYO), "order", Priority::Webhook).await;
+        let wait = acquire(now).await.unwrap().unwrap_err();
+        assert_eq!(wait, Duration::from_secs(92), "use-by, request and window");
+        let _permit = acquire(now + 92 * SECOND).await.unwrap().unwrap();
+        now += 200 * SECOND;
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_freezes_the_lane_for_everybody_and_costs_no_attempt() {
     let (queue, now) = open_queue(&[(KLAVIYO, plenty(100)), (EVENTBRITE, plenty(100))]).await;
     let jobs = [
@@ -465,6 +521,57 @@ async fn more_frozen_kinds_than_a_lane_remembers_freeze_the_lane() {
     }
     let frozen = queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().frozen;
     assert_eq!(frozen, Duration::from_secs(9));
+}
+
+#[tokio::test]
+async fn a_person_is_told_what_a_job_waits_for_and_until_when() {
+    let mut limits = plenty(60);
+    limits.quotas[0].burst = 2;
+    limits.quotas[0].headroom = 1;
+    let (queue, now) = open_queue(&[(KLAVIYO, limits)]).await;
+    let explain =
+        async |at, id: &str| queue.at(at).explain(&lane(KLAVIYO), &JobId::from(id)).await.unwrap();
+    let holds = |explained: &Explained| -> Vec<(&str, Option<Duration>)> {
+        explained.holds.iter().map(|hold| (hold.what.name(), hold.length)).collect()
+    };
+    for n in 0..150 {
+        let bulk = job(KLAVIYO, &format!("profile:{n}"), Priority::Bulk);
+        queue.at(now + n).enqueue(&[bulk]).await.unwrap();
+    }
+    let now = now + 150;
+    let first = explain(now, "profile:0").await;
+    assert_eq!((first.earliest, first.exact), (Some(Duration::ZERO), true));
+    assert_eq!(holds(&first), []);
+    // The second request of its kind: a token a second, the last one left to webhooks.
+    let last = explain(now, "profile:149").await;
+    let Some(Standing { held: Held::Ready { ahead: 149, more_urgent: 0 }, .. }) = last.job else {
+        panic!("{last:?}");
+    };
+    assert!(!last.exact && last.earliest.unwrap() < Duration::from_secs(1), "{last:?}");
+
+    let batch = claim_one(&queue, now).await;
+    let next = explain(now, "profile:149").await;
+    assert_eq!((next.earliest, next.exact), (Some(Duration::from_secs(1)), true));
+    assert_eq!(holds(&next), [("head-room", Some(Duration::from_secs(1)))]);
+    let held = explain(now, "profile:0").await.job.unwrap().held;
+    let lease = QueueSettings::default().lease;
+    assert_eq!(held, Held::Leased { ends: lease, fence: batch.fence, dirty: false });
+    assert_eq!(explain(now, "order:1").await.job, None);
+
+    let refused = RateSignal {
+        refused_for: Some(Duration::from_secs(7)),
+        scope: RateScope::Kind,
+        ..RateSignal::default()
+    };
+    settle(&queue, now, &batch, Outcome::Ack, refused).await;
+    queue.at(now).freeze(&lane(KLAVIYO), Duration::from_secs(3)).await.unwrap();
+    let frozen = explain(now, "profile:149").await;
+    assert_eq!(frozen.earliest, Some(Duration::from_secs(7)));
+    let expected = [("lane-frozen", 3), ("kind-frozen", 7), ("head-room", 1)];
+    assert_eq!(holds(&frozen), expected.map(|(what, s)| (what, Some(Duration::from_secs(s)))));
+    queue.at(now).pause(&lane(KLAVIYO)).await.unwrap();
+    let paused = explain(now, "profile:149").await;
+    assert_eq!((paused.earliest, holds(&paused)[0]), (None, ("paused", None)));
 }
 
 #[tokio::test]

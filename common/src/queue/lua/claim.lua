@@ -87,15 +87,10 @@ local function runnable(lane, priority, spare)
   end
 end
 
-local function credit(lane, priority)
-  return tonumber(lane.state["credit" .. priority] or 0)
-end
-
--- A class that is owed its floor is served next, without regard to head-room. Two grants early, so
--- that its share holds over any 100 / floor grants although the other class may be due as well.
+-- A class that is owed its floor is served next, without regard to head-room.
 local function next_batch(lane)
   for priority = 2, 3 do
-    if FLOOR[priority] > 0 and credit(lane, priority) + 2 * FLOOR[priority] >= 100 then
+    if is_owed(lane, priority, FLOOR[priority]) then
       local members, kind = runnable(lane, priority, false)
       if members then
         return members, kind, priority

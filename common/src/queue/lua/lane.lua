@@ -2,6 +2,7 @@
 --
 -- The keys of one lane are given in this order, `LANE_KEYS` of them before its ledgers:
 --   state    hash  b:<quota> bucket full again at, us; o:<quota> ledger closed until, us;
+--                  n:<quota> slots held, of a ledger in steps;
 --                  closed "1" while a ledger waits to be rebuilt; frozen until, us;
 --                  f:<kind> the same for one kind; paused "1";
 --                  credit2, credit3: what the floors owe to bulk and to spot checks, percent
@@ -9,7 +10,7 @@
 --   delayed  zset  job id -> not before, us
 --   leases   zset  job id -> deadline, us
 --   jobs     hash  job id -> packed job
---   ledger   zset  one for each quota: permit -> answered, or its deadline, us
+--   ledger   zset  one for each quota (ledger.lua)
 
 local LANE_KEYS = 8
 

@@ -33,11 +33,22 @@ local function leave_line(lane, id, job)
   redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, job[ARRIVED]))
 end
 
+-- As bytes. Lua's own comparison goes by the server's locale.
+local function sorts_before(a, b)
+  for i = 1, math.min(#a, #b) do
+    local x, y = string.byte(a, i), string.byte(b, i)
+    if x ~= y then
+      return x < y
+    end
+  end
+  return #a < #b
+end
+
 local function is_before(a, b)
   if a.arrived ~= b.arrived then
     return a.arrived < b.arrived
   end
-  return a.id < b.id
+  return sorts_before(a.id, b.id)
 end
 
 -- Those of one kind, from the `from`th (0 is the first), at most `count`.

@@ -4,8 +4,9 @@
 -- ARGV  1 now, us, or "" for this server's clock
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
---       5.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed until its time, or the ages in us of
---           the requests sent in the last window, separated by commas ("," for none)
+--       5.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed
+--           until its time, or what was sent in the last window, as <age in us>*<slots>, each
+--           followed by a comma ("," for nothing)
 -- A ledger that is open already is left as it is. Returns 1 when something was opened.
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -20,10 +21,11 @@ for i, quota in ipairs(lane.limits.quotas) do
   if closed and how ~= "keep" then
     if how ~= "open" then
       local n = 0
-      for age_us in string.gmatch(how, "%d+") do
+      for age_us, slots in string.gmatch(how, "(%d+)%*(%d+),") do
         n = n + 1
         -- Answered at its deadline at the latest.
-        redis.call("ZADD", lane.ledger[i], now - tonumber(age_us) + tonumber(ARGV[4]), "sent:" .. n)
+        local at = now - tonumber(age_us) + tonumber(ARGV[4])
+        ledger_hold(lane, i, tonumber(slots), at, "sent:" .. n, now)
       end
     end
     set_state(lane, "o:" .. quota[NAME], digits(now))

@@ -1,19 +1,25 @@
--- Shared: the token bucket that paces and the ledger that proves; docs/queue.md has the proof.
+-- Shared: what a lane may send and when: token buckets that pace, ledgers that prove (ledger.lua),
+-- freezes, floors.
 --
 -- `limits` is what the caller's configuration says of a lane:
---   { quotas = { { name, limit, window_us, interval_us, burst, headroom }, ... },
+--   { quotas = { { name, limit, window_us, interval_us, burst, headroom, step_us or 0 }, ... },
 --     kinds = { <kind> = { batch, cost, { index of a quota from 1, ... } }, ... } }
 
-local NAME, LIMIT, WINDOW, INTERVAL, BURST, HEADROOM = 1, 2, 3, 4, 5, 6
 local BATCH, COST, DRAWS_ON = 1, 2, 3
-
-local function set_state(lane, field, value)
-  lane.state[field] = value
-  redis.call("HSET", lane.key.state, field, value)
-end
 
 -- Kinds of a lane that can be frozen at a time; one more freezes the lane.
 local FROZEN_KINDS = 64
+
+-- What its floor owes to bulk or to spot checks, percent.
+local function credit(lane, priority)
+  return tonumber(lane.state["credit" .. priority] or 0)
+end
+
+-- Two grants early, so that its share holds over any 100 / floor grants although the other class may
+-- be due as well.
+local function is_owed(lane, priority, floor)
+  return floor > 0 and credit(lane, priority) + 2 * floor >= 100
+end
 
 -- Nobody may send on the lane before `until_us`; a longer freeze stays.
 local function freeze(lane, until_us, now)
@@ -60,11 +66,14 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   for i, quota in ipairs(limits.quotas) do
     lane.every_quota[i] = i
     lane.ledger[i] = KEYS[first_ledger + i - 1]
-    if not lane.state["b:" .. quota[NAME]] then
+    -- One whose limit has changed so much that it is counted in another way is as good as new.
+    if not lane.state["b:" .. quota[NAME]] or not ledger_fits(lane, i) then
+      ledger_begin(lane, i)
       set_state(lane, "b:" .. quota[NAME], digits(now + quota[BURST] * quota[INTERVAL]))
       set_state(lane, "o:" .. quota[NAME], digits(now + deadline_us + quota[WINDOW]))
       set_state(lane, "closed", "1")
     end
+    ledger_load(lane, i, now)
   end
 end
 
@@ -72,43 +81,37 @@ local function kind_limits(lane, kind)
   return lane.limits.kinds[kind] or { 1, 1, lane.every_quota }
 end
 
+-- Microseconds until the bucket of the `i`th quota has `cost` tokens. With `spare` its head-room is
+-- left to others. For more tokens than it holds: until the last of them can have been taken.
+local function bucket_wait(lane, i, cost, spare, now)
+  local quota = lane.limits.quotas[i]
+  local full_at = math.max(tonumber(lane.state["b:" .. quota[NAME]]), now)
+  local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
+  return math.max(0, full_at + (cost - capacity) * quota[INTERVAL] - now)
+end
+
+-- Microseconds until the ledger of the `i`th quota opens.
+local function closed_wait(lane, i, now)
+  return math.max(0, tonumber(lane.state["o:" .. lane.limits.quotas[i][NAME]]) - now)
+end
+
 -- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
--- room; 0 is now. With `spare`
--- the head-room of each bucket is left to others. With `soonest` every request that is on its way is
--- taken to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline
--- that the answer makes void.
+-- room; 0 is now. `spare` and `soonest` as above.
 local function quota_wait(lane, kind, spare, now, soonest)
   local limits = kind_limits(lane, kind)
-  local cost = limits[COST]
   local wait = math.max(0, tonumber(lane.state["f:" .. kind] or 0) - now)
   for _, i in ipairs(limits[DRAWS_ON]) do
-    local quota = lane.limits.quotas[i]
-    local full_at = math.max(tonumber(lane.state["b:" .. quota[NAME]]), now)
-    local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
     wait = math.max(
       wait,
-      full_at + (cost - capacity) * quota[INTERVAL] - now,
-      tonumber(lane.state["o:" .. quota[NAME]]) - now
+      bucket_wait(lane, i, limits[COST], spare, now),
+      ledger_wait(lane, i, limits[COST], now, soonest),
+      closed_wait(lane, i, now)
     )
-    -- A slot is held while its score is above now - window.
-    local held_since = "(" .. digits(now - quota[WINDOW])
-    local held = redis.call("ZCOUNT", lane.ledger[i], held_since, "+inf")
-    local too_many = held + cost - quota[LIMIT]
-    if too_many > 0 then
-      local last = redis.call("ZRANGEBYSCORE", lane.ledger[i], held_since, "+inf",
-        "WITHSCORES", "LIMIT", too_many - 1, 1)
-      local answered_at = tonumber(last[2])
-      if soonest then
-        answered_at = math.min(answered_at, now)
-      end
-      wait = math.max(wait, answered_at + quota[WINDOW] - now)
-    end
   end
   return wait
 end
 
--- Takes from all quotas of `kind`; only after quota_wait said 0. The permit holds its slots until
--- one window after it is answered, or after its deadline.
+-- Takes from all quotas of `kind`; only after quota_wait said 0.
 local function take(lane, kind, permit, now, deadline_us)
   local limits = kind_limits(lane, kind)
   for _, i in ipairs(limits[DRAWS_ON]) do
@@ -116,10 +119,7 @@ local function take(lane, kind, permit, now, deadline_us)
     local field = "b:" .. quota[NAME]
     local full_at = math.max(tonumber(lane.state[field]), now) + limits[COST] * quota[INTERVAL]
     set_state(lane, field, digits(full_at))
-    redis.call("ZREMRANGEBYSCORE", lane.ledger[i], "-inf", digits(now - quota[WINDOW]))
-    for n = 1, limits[COST] do
-      redis.call("ZADD", lane.ledger[i], now + deadline_us, digits(permit) .. ":" .. n)
-    end
+    ledger_take(lane, i, permit, limits[COST], now, now + deadline_us)
   end
 end
 
@@ -129,12 +129,7 @@ local function answered(lane, kind, permit, now)
   local limits = kind_limits(lane, kind)
   local free_at = math.huge
   for _, i in ipairs(limits[DRAWS_ON]) do
-    redis.call("ZREMRANGEBYSCORE", lane.ledger[i], "-inf", digits(now - lane.limits.quotas[i][WINDOW]))
-    for n = 1, limits[COST] do
-      -- XX: a slot that is free again, since its deadline is long over, stays free.
-      redis.call("ZADD", lane.ledger[i], "XX", now, digits(permit) .. ":" .. n)
-    end
-    free_at = math.min(free_at, now + lane.limits.quotas[i][WINDOW])
+    free_at = math.min(free_at, ledger_answered(lane, i, permit, limits[COST], now))
   end
   return free_at
 end
@@ -145,11 +140,7 @@ local function give_back(lane, kind, permit, now)
   local limits = kind_limits(lane, kind)
   for _, i in ipairs(limits[DRAWS_ON]) do
     local quota = lane.limits.quotas[i]
-    local freed = 0
-    redis.call("ZREMRANGEBYSCORE", lane.ledger[i], "-inf", digits(now - quota[WINDOW]))
-    for n = 1, limits[COST] do
-      freed = freed + redis.call("ZREM", lane.ledger[i], digits(permit) .. ":" .. n)
-    end
+    local freed = ledger_give_back(lane, i, permit, limits[COST], now)
     local field = "b:" .. quota[NAME]
     set_state(lane, field, digits(tonumber(lane.state[field]) - freed * quota[INTERVAL]))
   end
@@ -165,11 +156,7 @@ local function believe(lane, kind, remaining, reset_us, tag, now)
     end
   end
   local quota = lane.limits.quotas[longest]
-  local ledger = lane.ledger[longest]
-  reset_us = math.min(reset_us, quota[WINDOW])
-  local held = redis.call("ZCOUNT", ledger, "(" .. digits(now - quota[WINDOW]), "+inf")
-  local surplus = quota[LIMIT] - held - remaining
-  for n = 1, math.min(surplus, quota[LIMIT]) do
-    redis.call("ZADD", ledger, now + reset_us - quota[WINDOW], tag .. ":said:" .. n)
-  end
+  local surplus = quota[LIMIT] - ledger_held(lane, longest, now) - remaining
+  local reset_at = now + math.min(reset_us, quota[WINDOW])
+  ledger_hold(lane, longest, math.min(surplus, quota[LIMIT]), reset_at - quota[WINDOW], tag .. ":said", now)
 end
