@@ -6,6 +6,7 @@ mod check_config;
 mod connections;
 mod dead_letters;
 mod depths;
+mod explain;
 mod hash;
 mod hold;
 mod migrate;
@@ -66,6 +67,9 @@ enum Command {
     Resume(hold::Arguments),
     /// How much waits for each connection, and what holds it.
     Depths(depths::Arguments),
+    /// Why a record is not fresh: where its job stands, what holds it, when it can run at the
+    /// earliest, and what Postgres knows of it.
+    Explain(explain::Arguments),
     /// Jobs that were given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -119,6 +123,7 @@ impl Command {
             Self::Pause(arguments) => hold::pause(&config, &arguments).await,
             Self::Resume(arguments) => hold::resume(&config, &arguments).await,
             Self::Depths(arguments) => depths::run(&config, &arguments).await,
+            Self::Explain(arguments) => explain::run(&config, &arguments).await,
             Self::DeadLetters(command) => dead_letters::run(&config, command).await,
             Self::Hash(arguments) => hash::run(&arguments),
             Self::VerifyWebhook(arguments) => verify_webhook::run(&arguments),
@@ -157,6 +162,8 @@ mod tests {
             "syncline pause --connection klaviyo/main",
             "syncline resume --connection klaviyo/main",
             "syncline depths --connection klaviyo/main --json",
+            "syncline explain klaviyo/main profile:01J",
+            "syncline explain eventbrite/main attendee 88/1 --json",
             "syncline dead-letters list --connection klaviyo/main --limit 5 --json",
             "syncline dead-letters show 7 --json",
             "syncline dead-letters replay 1 2 3 --dry-run",

@@ -17,7 +17,7 @@ use sqlx::PgPool;
 
 use crate::config::Config;
 use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
-use crate::store;
+use crate::{platform, store};
 
 /// A request that the client has given up may still be on the wire; this much later it has arrived
 /// or never will.
@@ -56,13 +56,8 @@ impl Fleet {
         let keys = Keys::new(&config.redis.namespace);
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
         let book = LaneBook::new(&keys, lanes)?;
-        let settings = QueueSettings {
-            lease: config.worker.lease,
-            permit_use_by: config.worker.permit_use_by,
-            request_timeout: config.api.whole_timeout + STRAGGLERS,
-            ..QueueSettings::default()
-        };
-        Ok(Self { db, queue: RedisQueue::new(redis, keys, book, settings), connections })
+        let queue = RedisQueue::new(redis, keys, book, queue_settings(config));
+        Ok(Self { db, queue, connections })
     }
 
     /// A waiter for wake-ups, on a connection of its own.
@@ -75,16 +70,35 @@ impl Fleet {
     }
 }
 
+fn queue_settings(config: &Config) -> QueueSettings {
+    QueueSettings {
+        lease: config.worker.lease,
+        permit_use_by: config.worker.permit_use_by,
+        request_timeout: config.api.whole_timeout + STRAGGLERS,
+        ..QueueSettings::default()
+    }
+}
+
 /// The queue for a process that claims nothing: it can enqueue, hold lanes and count what waits, and
-/// needs no account's secrets for that.
+/// needs no account's secrets for that. Of the configured connections it knows the quotas.
 ///
 /// - `wait`: how long it keeps trying to reach Redis.
 ///
 /// # Errors
 ///
-/// When Redis cannot be reached in time.
+/// When Redis cannot be reached in time, or the quotas of a connection contradict themselves.
 pub async fn open_queue(config: &Config, wait: Duration) -> anyhow::Result<RedisQueue> {
     let redis = redis::connect(&config.redis.url, wait).await.context("redis.url")?;
-    let (keys, settings) = (Keys::new(&config.redis.namespace), QueueSettings::default());
-    Ok(RedisQueue::new(redis, keys, LaneBook::default(), settings))
+    let keys = Keys::new(&config.redis.namespace);
+    let mut lanes = Vec::new();
+    for (lane, connection) in &config.connections {
+        // One of a platform that this program does not know is refused where it is used.
+        if let Some(platform) = platform::named(lane.platform()) {
+            let limits = limits(platform, connection)
+                .with_context(|| format!("connections.{lane}.quotas"))?;
+            lanes.push((lane.clone(), limits));
+        }
+    }
+    let book = LaneBook::new(&keys, lanes)?;
+    Ok(RedisQueue::new(redis, keys, book, queue_settings(config)))
 }

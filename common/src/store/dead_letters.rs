@@ -224,3 +224,31 @@ pub async fn take(db: impl PgExecutor<'_>, ids: &[i64]) -> Result<Vec<DeadLetter
     .await?;
     rows.into_iter().map(DeadLetter::try_from).collect()
 }
+
+/// What is kept of a job that was given up.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, job.id = %job))]
+pub async fn of_job(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    job: &JobId,
+) -> Result<Option<DeadLetter>, StoreError> {
+    let row = sqlx::query_as!(
+        Row,
+        r#"select letter.id, letter.connection_id as "connection: ConnectionId",
+                  connection.lane as "lane: Lane", letter.job_id, letter.priority, letter.attempts,
+                  letter.last_error, letter.first_seen as "first_seen: jiff_sqlx::Timestamp",
+                  letter.died_at as "died_at: jiff_sqlx::Timestamp", letter.trace
+             from dead_letters as letter join connections as connection
+               on connection.id = letter.connection_id
+            where letter.connection_id = $1 and letter.job_id = $2"#,
+        connection as ConnectionId,
+        job.as_str(),
+    )
+    .fetch_optional(db)
+    .await?;
+    row.map(DeadLetter::try_from).transpose()
+}

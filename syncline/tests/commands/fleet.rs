@@ -1,7 +1,7 @@
 //! The commands that work on the stores. Each test has a database of its own, and connections
 //! whose names no other test uses: in Redis, lanes share nothing but the list of them.
 
-use std::env;
+use std::{env, fs};
 
 use common::fleet::open_queue;
 use common::ids::{ConnectionId, Lane};
@@ -235,6 +235,43 @@ async fn what_is_discarded_leaves_no_work_behind(db: PgPool) {
     assert_eq!(count(&scene.db).await.unwrap(), 1);
     assert_eq!(scene.on_connection(&["dead-letters", "discard"]).out, "1 discarded\n");
     assert_eq!(inbox::count_open(&scene.db, scene.connection).await.unwrap(), 0);
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_person_is_told_why_a_record_is_not_fresh(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let lane = scene.lane.as_str();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("syncline.toml");
+    let secrets = "token_env = \"T\"\nwebhook_secret_env = \"W\"\nendpoint_id_env = \"E\"";
+    fs::write(&file, format!("[connections.\"{lane}\"]\n{secrets}\n")).unwrap();
+    let explain = |words: &[&str]| {
+        let mut all = vec!["--config", file.to_str().unwrap(), "explain", lane];
+        all.extend(words);
+        scene.call(&all)
+    };
+    scene.on_connection(&["check", "--record-type", "profile", "01A", "01B"]);
+    let ended = explain(&["profile", "01B", "--json"]);
+    assert_eq!(ended.code, 0, "{ended:?}");
+    let told = ended.json();
+    assert_eq!(told["queue"]["job"]["state"], "ready", "{told:#}");
+    assert_eq!(told["queue"]["job"]["priority"], "manual");
+    assert_eq!(told["queue"]["job"]["ahead"], 1);
+    assert_eq!(told["queue"]["held_by"][0]["what"], "ledger-closed", "it is new: {told:#}");
+    assert_eq!(told["open_notices"], 1);
+    assert_eq!(told["mirror"], json!(null));
+
+    scene.call(&["connections", "park", lane, "--reason", "the key is rotated"]);
+    scene.give_up("profile:01C").await;
+    let parked = explain(&["profile:01C"]);
+    for part in ["the key is rotated", "does not wait in Redis", "paused", "dead-letters replay 1"]
+    {
+        assert!(parked.out.contains(part), "{part}: {}", parked.out);
+    }
+    assert!(!parked.out.contains('\u{1b}'), "{parked:?}");
+    let unknown = explain(&["order:1"]);
+    assert_eq!(unknown.code, 1);
+    assert!(unknown.err.contains("no such record type on klaviyo"), "{unknown:?}");
 }
 
 #[test]

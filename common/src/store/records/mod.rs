@@ -5,7 +5,7 @@ mod payload;
 mod stored;
 mod write;
 
-pub use stored::{StoredRecord, longest_unchecked, stored, suspected};
+pub use stored::{RowStanding, StoredRecord, longest_unchecked, row_standing, stored, suspected};
 pub(super) use write::Judged;
 pub use write::write;
 

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use sqlx::PgExecutor;
 
 use super::Flags;
@@ -71,6 +72,51 @@ pub async fn stored(
             Ok((row.external_id, record))
         })
         .collect()
+}
+
+/// How a record's row stands, for people.
+#[derive(Clone, Debug)]
+pub struct RowStanding {
+    /// Deleted, suspected.
+    pub flags: Flags,
+    /// The last time it was known to be true.
+    pub last_verified_at: Timestamp,
+    /// When the look began that last found it different.
+    pub changed_at: Timestamp,
+    /// Not before this is a spot check worth its request; `None`: any time.
+    pub next_check_at: Option<Timestamp>,
+}
+
+/// How a record's row stands; `None` when the mirror does not know it.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
+pub async fn row_standing(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    record_type: &RecordType,
+    external_id: &ExternalId,
+) -> Result<Option<RowStanding>, StoreError> {
+    let row = sqlx::query!(
+        r#"select flags, last_verified_at as "last_verified_at: jiff_sqlx::Timestamp",
+                  changed_at as "changed_at: jiff_sqlx::Timestamp",
+                  next_check_at as "next_check_at: jiff_sqlx::Timestamp"
+             from external_integrations
+            where connection_id = $1 and record_type = $2 and external_id = $3"#,
+        connection as ConnectionId,
+        record_type.as_str(),
+        external_id as &ExternalId,
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| RowStanding {
+        flags: Flags(row.flags),
+        last_verified_at: row.last_verified_at.to_jiff(),
+        changed_at: row.changed_at.to_jiff(),
+        next_check_at: row.next_check_at.map(jiff_sqlx::Timestamp::to_jiff),
+    }))
 }
 
 /// The records of a type that were not verified for longest, longest first; no deleted ones, and
