@@ -6,10 +6,12 @@ pub mod lifecycle;
 pub mod retry;
 pub mod telemetry;
 
-pub mod config;
 pub mod drift;
 pub mod job;
+pub mod link;
 pub mod quota;
+
+pub mod config;
 
 pub mod platform;
 pub mod queue;

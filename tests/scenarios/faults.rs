@@ -8,7 +8,7 @@ use common::fleet::Fleet;
 use common::ids::Lane;
 use common::job::{Job, Priority, Task};
 use common::platform::{Api, ApiSettings};
-use common::queue::Batch;
+use common::queue::{Batch, Shard};
 use common::store::connections;
 use common::store::inbox::{self, Delivery, Source};
 use common::telemetry::Metrics;
@@ -163,7 +163,7 @@ async fn revoked_credentials_park_the_connection_and_nothing_hammers(
     arrived(&mut scene, Platform::Klaviyo, 6).await?;
     let order = edit(&scene, RecordType::Order)?;
     mirrored(&mut scene, &[order]).await?;
-    assert!(fleet.queue.claim(std::slice::from_ref(&lane), 1).await?.batches.is_empty());
+    assert!(fleet.queue.claim(Shard(0), std::slice::from_ref(&lane), 1).await?.batches.is_empty());
     assert_eq!(requests(&scene, Platform::Klaviyo), 1);
 
     // Redis may forget it; Postgres does not.
@@ -203,7 +203,7 @@ async fn claimed(fleet: &Fleet, lane: &str) -> anyhow::Result<Batch> {
     let lane: Lane = lane.parse()?;
     worker::opening::open_lane(fleet, &lane).await?;
     loop {
-        let claimed = fleet.queue.claim(std::slice::from_ref(&lane), 1).await?;
+        let claimed = fleet.queue.claim(Shard(0), std::slice::from_ref(&lane), 1).await?;
         if let Some(batch) = claimed.batches.into_iter().next() {
             return Ok(batch);
         }

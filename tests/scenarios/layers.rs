@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of `common`, from the bottom up, and what of `common` each may use.
-const MODULES: [(&str, &[&str]); 12] = [
+const MODULES: [(&str, &[&str]); 13] = [
     ("ids", &[]),
     ("retry", &[]),
     ("lifecycle", &[]),
@@ -16,9 +16,11 @@ const MODULES: [(&str, &[&str]); 12] = [
     ("drift", &[]),
     ("job", &["ids"]),
     ("quota", &["ids"]),
-    ("config", &["ids", "retry", "quota"]),
+    // The way to Redis, however it is run.
+    ("link", &["retry"]),
+    ("config", &["ids", "retry", "quota", "link"]),
     ("store", &["ids", "job", "drift"]),
-    ("queue", &["ids", "job", "quota"]),
+    ("queue", &["ids", "job", "quota", "link"]),
     ("platform", &["ids", "job", "quota", "drift", "telemetry"]),
     // From the configuration to stores and connections: what every process needs at its start.
     (
@@ -32,6 +34,7 @@ const MODULES: [(&str, &[&str]); 12] = [
             "drift",
             "job",
             "quota",
+            "link",
             "store",
             "queue",
             "platform",
@@ -164,7 +167,8 @@ fn first_word(text: &str) -> String {
 }
 
 fn ways_out(source: &str) -> Vec<&'static str> {
-    let code = without_comments(source);
+    // It leads to Redis, and has a name that ends like that of the other.
+    let code = without_comments(source).replace("SentinelClientBuilder", "");
     SENDING.into_iter().filter(|how| code.contains(how)).collect()
 }
 

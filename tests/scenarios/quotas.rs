@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use common::queue::Shard;
 use jiff::SignedDuration;
 use simulator::{Fault, Hits, Platform, QuotaConfig, RecordType};
 use sqlx::PgPool;
@@ -171,7 +172,7 @@ async fn after_a_flush_a_long_window_still_counts_what_was_sent_before(
     let fleet = scene.fleet().await?;
     scene
         .until("the queue knows that the next request is minutes away", async |_| {
-            let claimed = fleet.queue.claim(&[EVENTBRITE.parse()?], 1).await?;
+            let claimed = fleet.queue.claim(Shard(0), &[EVENTBRITE.parse()?], 1).await?;
             assert!(claimed.batches.is_empty(), "one request too many");
             Ok(claimed.next.is_some_and(|next| next > Duration::from_mins(5)))
         })

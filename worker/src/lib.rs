@@ -3,6 +3,7 @@
 
 pub mod batch;
 pub mod handlers;
+mod lanes;
 pub mod opening;
 pub mod outcome;
 pub mod permits;
@@ -26,7 +27,7 @@ use crate::batch::Worker;
 /// When it cannot start; see [`Fleet::open`].
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let fleet = Fleet::open(config).await?;
-    let waiter = fleet.waiter(config)?;
+    let waiters = fleet.waiters()?;
     let api = Api::new(ApiSettings {
         connect: config.api.connect_timeout,
         read: config.api.read_timeout,
@@ -53,7 +54,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     health.set_ready(true);
     let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
     let working = async {
-        pool::run(&worker, waiter, lifecycle).await;
+        pool::run(&worker, waiters, lifecycle).await;
         lifecycle.hard().cancel();
         anyhow::Ok(())
     };

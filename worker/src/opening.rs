@@ -25,6 +25,8 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
         // Redis does not know that any more. Before it is opened, so that nothing slips through.
         fleet.queue.pause(lane).await?;
     }
+    // What is found out below is right for this age of the index only.
+    let generation = fleet.queue.epoch(lane).await?.generation;
     let quotas = &connection.limits.quotas;
     let opening = connections::open_lane(&fleet.db, connection.id).await?;
     let ledgers = if opening.first_time {
@@ -49,7 +51,7 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
         }
         ledgers
     };
-    let opened = fleet.queue.open(lane, &ledgers).await?;
+    let opened = fleet.queue.open_in(lane, generation, &ledgers).await?;
     if opened {
         let rebuilt: usize = ledgers
             .iter()

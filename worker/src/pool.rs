@@ -1,4 +1,4 @@
-//! The loop: a free slot, a claim, a task for each batch.
+//! The loop of each shard: a free slot, a claim, a task for each batch.
 
 use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -6,7 +6,8 @@ use std::time::Duration;
 
 use common::ids::Lane;
 use common::lifecycle::Lifecycle;
-use common::queue::{Claimed, QueueError, Waiter};
+use common::queue::{Claimed, Shard, Waiter};
+use futures_util::future::join_all;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
@@ -14,65 +15,123 @@ use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::batch::Worker;
+use crate::lanes::Lanes;
 use crate::opening;
 
-/// Lanes that one claim asks for.
-const LANES_PER_CLAIM: usize = 8;
 /// How long a lane that this process does not know is left to those that do.
 const STRANGER_WAITS: Duration = Duration::from_secs(5);
 /// After a claim failed.
 const REDIS_PAUSE: Duration = Duration::from_millis(500);
 
 /// Claims and runs batches until the soft stop, then gives the running ones until the hard stop.
-pub async fn run(worker: &Arc<Worker>, mut waiter: Waiter, lifecycle: &Lifecycle) {
-    let slots = Arc::new(Semaphore::new(worker.settings.concurrency));
-    let running = TaskTracker::new();
-    let mut lanes = Lanes::default();
-    let opening = Opening::default();
-    let soft = lifecycle.soft();
+pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle: &Lifecycle) {
+    let pool = Pool {
+        worker: Arc::clone(worker),
+        slots: Arc::new(Semaphore::new(worker.settings.concurrency)),
+        running: TaskTracker::new(),
+        opening: Opening::default(),
+        lifecycle: lifecycle.clone(),
+    };
+    join_all(waiters.into_iter().map(|(shard, waiter)| pool.serve(shard, waiter))).await;
+    pool.running.close();
+    pool.running.wait().await;
+}
 
-    // A slot first, then a job: no lease runs out while its job waits for a slot.
-    while let Some(Ok(slot)) = soft.run_until_cancelled(Arc::clone(&slots).acquire_owned()).await {
-        let wanted = 1 + slots.available_permits();
-        let asked = lanes.next();
-        match worker.fleet.queue.claim(&asked, wanted).await {
-            Ok(claimed) => {
-                worker.metrics.leases_reaped(claimed.reaped);
-                for lane in &claimed.closed {
-                    opening.begin(worker, lane, &running);
-                }
-                let next = claimed.next;
-                let left_over = lanes.learn(&asked, &claimed);
-                postpone_strangers(worker, &claimed).await;
-                if claimed.batches.is_empty() {
-                    if !left_over {
-                        wait(&mut waiter, &mut lanes, next, soft).await;
+/// What the loops of all shards share. They stand in one line for slots, so that no shard's work
+/// keeps another's from being done.
+struct Pool {
+    worker: Arc<Worker>,
+    slots: Arc<Semaphore>,
+    running: TaskTracker,
+    opening: Opening,
+    lifecycle: Lifecycle,
+}
+
+impl Pool {
+    /// Claims from one shard until the soft stop.
+    async fn serve(&self, shard: Shard, mut waiter: Waiter) {
+        let (queue, soft) = (&self.worker.fleet.queue, self.lifecycle.soft());
+        let mut lanes = Lanes::default();
+        let mut woken = false;
+
+        // A slot first, then a job: no lease runs out while its job waits for a slot.
+        while let Some(Some(mut slots)) = soft.run_until_cancelled(self.slots(shard, woken)).await {
+            woken = false;
+            let asked = lanes.next();
+            match queue.claim(shard, &asked, slots.num_permits()).await {
+                Ok(claimed) => {
+                    self.worker.metrics.leases_reaped(claimed.reaped);
+                    for lane in &claimed.closed {
+                        self.opening.begin(&self.worker, lane, &self.running);
                     }
-                    continue;
+                    let left_over = lanes.learn(&asked, &claimed);
+                    self.put_strangers_back(shard, &claimed).await;
+                    let idle = claimed.batches.is_empty() && !left_over;
+                    for batch in claimed.batches {
+                        let slot = slots.split(1);
+                        let (worker, hard) =
+                            (Arc::clone(&self.worker), self.lifecycle.hard().clone());
+                        self.running.spawn(work(worker, batch, hard, slot));
+                    }
+                    drop(slots);
+                    if idle {
+                        woken = wait(&mut waiter, &mut lanes, claimed.next, soft).await;
+                    }
                 }
-                let mut slot = Some(slot);
-                for batch in claimed.batches {
-                    // One slot is in hand; the others were free when the claim was made, and only
-                    // this loop takes any.
-                    let slot = slot.take().or_else(|| Arc::clone(&slots).try_acquire_owned().ok());
-                    let (worker, hard) = (Arc::clone(worker), lifecycle.hard().clone());
-                    running.spawn(work(worker, batch, hard, slot));
+                Err(error) => {
+                    drop(slots);
+                    // An unknown budget is an empty one: nothing is sent while Redis is away.
+                    warn!(%shard, %error, "claim failed");
+                    soft.run_until_cancelled(sleep(REDIS_PAUSE)).await;
                 }
             }
-            Err(error) => {
-                // An unknown budget is an empty one: nothing is sent while Redis is away.
-                warn!(%error, "claim failed");
-                soft.run_until_cancelled(sleep(REDIS_PAUSE)).await;
-            }
+        }
+        self.pass_on(shard).await;
+    }
+
+    /// All slots that are free, once there is one.
+    ///
+    /// - `woken`: a wake-up was taken. When nobody here is free, another worker gets it.
+    async fn slots(&self, shard: Shard, woken: bool) -> Option<OwnedSemaphorePermit> {
+        if woken && self.slots.available_permits() == 0 {
+            self.pass_on(shard).await;
+        }
+        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
+        let more = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
+        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(more) {
+            slots.merge(others);
+        }
+        Some(slots)
+    }
+
+    /// A wake-up that was taken and is not used: a claim without lanes puts it back.
+    async fn pass_on(&self, shard: Shard) {
+        if let Err(error) = self.worker.fleet.queue.claim(shard, &[], 1).await {
+            warn!(%shard, %error, "could not pass on the wake-up");
         }
     }
 
-    // A wake-up that was taken and not used: a claim without lanes puts it back.
-    if let Err(error) = worker.fleet.queue.claim(&[], 1).await {
-        warn!(%error, "could not pass on the wake-up");
+    /// Lanes that nobody here can serve on this shard would otherwise be offered for ever.
+    async fn put_strangers_back(&self, shard: Shard, claimed: &Claimed) {
+        let fleet = &self.worker.fleet;
+        for name in &claimed.due {
+            let lane = name.parse().ok().filter(|lane| fleet.connections.get(lane).is_some());
+            let done = match lane {
+                Some(lane) if fleet.queue.keys().shard_of(&lane) == shard => continue,
+                Some(lane) => {
+                    warn!(%lane, %shard, "left on this shard by another number of shards: forgotten");
+                    fleet.queue.forget(shard, name).await
+                }
+                None => {
+                    warn!(lane = name, "work waits for a connection that is not configured here");
+                    fleet.queue.postpone(shard, name, STRANGER_WAITS).await
+                }
+            };
+            if let Err(error) = done {
+                warn!(%error, "could not put it back");
+            }
+        }
     }
-    running.close();
-    running.wait().await;
 }
 
 async fn work(
@@ -85,80 +144,24 @@ async fn work(
     drop(slot);
 }
 
-/// Waits for a wake-up, or until a lane may have something to run.
+/// Waits for a wake-up, or until a lane may have something to run. `true` when it was woken.
 async fn wait(
     waiter: &mut Waiter,
     lanes: &mut Lanes,
     next: Option<Duration>,
     soft: &CancellationToken,
-) {
+) -> bool {
     match soft.run_until_cancelled(waiter.wait(next)).await {
-        Some(Ok(Some(lane))) => lanes.woken(&lane),
-        Some(Ok(None)) | None => {}
+        Some(Ok(Some(lane))) => {
+            lanes.woken(&lane);
+            true
+        }
+        Some(Ok(None)) | None => false,
         Some(Err(error)) => {
             warn!(%error, "cannot wait for wake-ups");
             soft.run_until_cancelled(sleep(REDIS_PAUSE)).await;
+            false
         }
-    }
-}
-
-/// Lanes in the queue that no connection here belongs to would otherwise be offered for ever.
-async fn postpone_strangers(worker: &Worker, claimed: &Claimed) {
-    for name in &claimed.due {
-        let known = name.parse().is_ok_and(|lane| worker.fleet.connections.get(&lane).is_some());
-        if known {
-            continue;
-        }
-        warn!(lane = name, "work waits for a connection that is not configured here");
-        let postponed: Result<(), QueueError> =
-            worker.fleet.queue.postpone(name, STRANGER_WAITS).await;
-        if let Err(error) = postponed {
-            warn!(%error, "could not postpone it");
-        }
-    }
-}
-
-/// Which lanes the next claim asks for: those that are due as far as we know, then those that
-/// lately had something.
-#[derive(Debug, Default)]
-struct Lanes {
-    due: Vec<Lane>,
-    lately: Vec<Lane>,
-}
-
-impl Lanes {
-    fn next(&mut self) -> Vec<Lane> {
-        let mut lanes = std::mem::take(&mut self.due);
-        for lane in &self.lately {
-            if lanes.len() < LANES_PER_CLAIM && !lanes.contains(lane) {
-                lanes.push(lane.clone());
-            }
-        }
-        lanes
-    }
-
-    /// `true` when lanes are due that were not asked for.
-    fn learn(&mut self, asked: &[Lane], claimed: &Claimed) -> bool {
-        self.due = claimed.due.iter().filter_map(|name| name.parse().ok()).collect();
-        for batch in &claimed.batches {
-            self.remember(batch.lane.clone());
-        }
-        for lane in &self.due.clone() {
-            self.remember(lane.clone());
-        }
-        self.due.iter().any(|lane| !asked.contains(lane))
-    }
-
-    fn woken(&mut self, lane: &str) {
-        if let Ok(lane) = lane.parse() {
-            self.due = vec![lane];
-        }
-    }
-
-    fn remember(&mut self, lane: Lane) {
-        self.lately.retain(|known| *known != lane);
-        self.lately.insert(0, lane);
-        self.lately.truncate(LANES_PER_CLAIM);
     }
 }
 

@@ -9,7 +9,6 @@ use config::{
 };
 use secrecy::ExposeSecret;
 use serde::de::DeserializeOwned;
-use url::Url;
 
 use super::error::{ConfigError, Problem, Problems};
 use super::tree::{get, get_mut, put, set_back, take};
@@ -166,9 +165,10 @@ impl Layered {
         for key in SECRETS {
             let Some(found) = get(&self.tree, key) else { continue };
             let ValueKind::String(text) = &found.kind else { continue };
-            let secret = match Url::parse(text) {
-                Ok(url) if key.ends_with("url") => url.password().is_some(),
-                _ => key.ends_with("token") && !text.is_empty(),
+            let secret = if key.ends_with("url") {
+                holds_password(text)
+            } else {
+                key.ends_with("token") && !text.is_empty()
             };
             if secret && file.is_some() && found.origin() == file {
                 let variable = key.to_uppercase().replace('.', "__");
@@ -287,6 +287,15 @@ fn unknown(field: &str, expected: &str) -> String {
 fn is_secret(key: &str) -> bool {
     let name = key.rsplit('.').next().unwrap_or(key);
     SECRETS.contains(&key) || SECRET_NAMES.contains(&name)
+}
+
+/// Whether an address has a password in it: before the host, or among its parameters. A list of
+/// hosts is no URL for a parser of URLs.
+fn holds_password(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let authority = rest.split('/').next().unwrap_or(rest);
+    authority.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')) || query.contains("pass")
 }
 
 /// A scalar as TOML writes it.

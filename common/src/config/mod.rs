@@ -31,7 +31,7 @@ pub use console::ConsoleConfig;
 pub use error::{ConfigError, Problem, Problems};
 pub use ingress::IngressConfig;
 pub use postgres::PostgresConfig;
-pub use redis::RedisConfig;
+pub use redis::{BadRedis, RedisConfig};
 pub use scheduler::SchedulerConfig;
 pub use secret::Secrets;
 pub use telemetry::{LogFormat, TelemetryConfig};

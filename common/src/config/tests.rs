@@ -176,7 +176,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
       api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
       colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, telemetry, api, ingress, worker, scheduler, console, connections)
       ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
-      redis.url (SYNCLINE__REDIS__URL): is no address of Redis: write redis://host:port or unix:///path/to/socket
+      redis.url (SYNCLINE__REDIS__URL): is no address of Redis: write redis://host:port, rediss://host:port, unix:///path/to/socket, redis+sentinel://host:port,host:port/<master> or redis+cluster://host:port,host:port
       scheduler.mass_delete_share = 1.5 (syncline.toml): must be above 0 and at most 1; 1 turns the brake off
       telemetry.log_format = "xml" (syncline.toml): is no format of logs: write text or json
       worker.concurrency = "many" (syncline.toml): must be an integer

@@ -3,12 +3,10 @@
 mod connection;
 mod health;
 mod process;
-mod redis;
 
 pub use connection::{Connection, Connections, limits};
 pub use health::{Health, serve_health};
 pub use process::process_main;
-pub use redis::UnfitRedis;
 
 use std::time::Duration;
 
@@ -16,7 +14,8 @@ use anyhow::Context;
 use sqlx::PgPool;
 
 use crate::config::Config;
-use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Waiter};
+use crate::link::Links;
+use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Shard, Waiter};
 use crate::{platform, store};
 
 /// A request that the client has given up may still be on the wire; this much later it has arrived
@@ -50,23 +49,25 @@ impl Fleet {
         )
         .await
         .context("postgres.url: the server cannot be reached")?;
-        let redis =
-            redis::connect(&config.redis.url, config.redis.wait).await.context("redis.url")?;
+        let (links, keys) = reach(config, config.redis.wait).await?;
         let connections = Connections::open(&config.connections, &db).await?;
-        let keys = Keys::new(&config.redis.namespace);
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
         let book = LaneBook::new(&keys, lanes)?;
-        let queue = RedisQueue::new(redis, keys, book, queue_settings(config));
-        Ok(Self { db, queue, connections })
+        Ok(Self {
+            db,
+            queue: RedisQueue::new(links, keys, book, queue_settings(config)),
+            connections,
+        })
     }
 
-    /// A waiter for wake-ups, on a connection of its own.
+    /// A waiter for the wake-ups of each shard, on connections of their own.
     ///
     /// # Errors
     ///
-    /// When the address is not one.
-    pub fn waiter(&self, config: &Config) -> anyhow::Result<Waiter> {
-        Waiter::new(&config.redis.url, self.queue.keys()).context("redis.url")
+    /// None in practice: the shards are those of the queue.
+    pub fn waiters(&self) -> anyhow::Result<Vec<(Shard, Waiter)>> {
+        let (links, keys) = (self.queue.links(), self.queue.keys());
+        keys.shards().map(|shard| Ok((shard, Waiter::new(links, keys, shard)?))).collect()
     }
 }
 
@@ -88,8 +89,7 @@ fn queue_settings(config: &Config) -> QueueSettings {
 ///
 /// When Redis cannot be reached in time, or the quotas of a connection contradict themselves.
 pub async fn open_queue(config: &Config, wait: Duration) -> anyhow::Result<RedisQueue> {
-    let redis = redis::connect(&config.redis.url, wait).await.context("redis.url")?;
-    let keys = Keys::new(&config.redis.namespace);
+    let (links, keys) = reach(config, wait).await?;
     let mut lanes = Vec::new();
     for (lane, connection) in &config.connections {
         // One of a platform that this program does not know is refused where it is used.
@@ -100,5 +100,14 @@ pub async fn open_queue(config: &Config, wait: Duration) -> anyhow::Result<Redis
         }
     }
     let book = LaneBook::new(&keys, lanes)?;
-    Ok(RedisQueue::new(redis, keys, book, queue_settings(config)))
+    Ok(RedisQueue::new(links, keys, book, queue_settings(config)))
+}
+
+/// The ways to all shards, once each leads to a fit server.
+async fn reach(config: &Config, wait: Duration) -> anyhow::Result<(Links, Keys)> {
+    let keys = Keys::sharded(&config.redis.namespace, config.redis.shards);
+    let tags = keys.shards().map(|shard| keys.shard(shard));
+    let links = Links::new(&config.redis.address()?, tags).context("redis.url")?;
+    links.ready(wait).await.context("redis.url")?;
+    Ok((links, keys))
 }

@@ -2,20 +2,23 @@
 
 use std::time::Duration;
 
-use redis::RedisError;
-
+use super::keys::Shard;
 use super::lease::Batch;
 use crate::ids::Lane;
+use crate::link::Fault;
 
 /// Why an operation on the queue failed.
 #[derive(Debug, thiserror::Error)]
 pub enum QueueError {
     /// Redis cannot be reached or refused. Send nothing: an unknown budget is an empty one.
     #[error("redis: {0}")]
-    Redis(#[from] RedisError),
+    Redis(#[from] Fault),
     /// The lane is not in the book of this process.
     #[error("lane {0} is not known here: is its connection configured?")]
     UnknownLane(Lane),
+    /// The index has fewer shards.
+    #[error("there is no shard {0}")]
+    UnknownShard(Shard),
 }
 
 /// What became of jobs that were enqueued.
@@ -74,4 +77,16 @@ pub struct Depths {
     pub paused: bool,
     /// A ledger waits to be rebuilt.
     pub closed: bool,
+}
+
+/// What a shard says of its part of the index.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Epoch {
+    /// Which part.
+    pub shard: Shard,
+    /// When its server met it first, in microseconds. Another one says that it was lost, or that
+    /// it is on another server and may lack the last writes.
+    pub generation: i64,
+    /// `None` until everything has been enqueued again.
+    pub name: Option<String>,
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::{Value, json};
 
-use super::keys::Keys;
+use super::keys::{Keys, Shard};
 use crate::ids::Lane;
 use crate::quota::{InvalidQuota, LaneLimits};
 
@@ -13,6 +13,7 @@ use crate::quota::{InvalidQuota, LaneLimits};
 #[derive(Debug)]
 pub(super) struct Entry {
     pub(super) limits: LaneLimits,
+    pub(super) shard: Shard,
     /// In the order of `lane.lua`.
     pub(super) keys: Vec<String>,
     pub(super) ledgers: Vec<String>,
@@ -38,6 +39,7 @@ impl LaneBook {
         for (lane, limits) in lanes {
             limits.check()?;
             let entry = Entry {
+                shard: keys.shard_of(&lane),
                 keys: keys.lane(&lane),
                 ledgers: limits.quotas.iter().map(|q| keys.ledger(&lane, &q.name)).collect(),
                 json: encode(&limits).to_string(),

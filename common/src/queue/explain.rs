@@ -114,7 +114,7 @@ impl RedisQueue {
             .arg(self.settings().bulk_floor)
             .arg(self.settings().spot_check_floor);
         let (now_us, job, ahead, more_urgent, earliest_us, exact, holds): Raw =
-            call.invoke_async(&mut self.redis.clone()).await?;
+            self.send(&call).await?;
         let after = |us: i64| Duration::from_micros(u64::try_from(us - now_us).unwrap_or(0));
         let hold = |(what, quota, until_us): (String, String, i64)| {
             Some(Hold {

@@ -3,8 +3,12 @@
 
 mod answer;
 mod book;
+mod call;
+mod claim;
 mod explain;
+mod index;
 mod keys;
+mod lanes;
 mod lease;
 pub mod model;
 mod redis;
@@ -13,10 +17,10 @@ mod settings;
 mod waiter;
 mod wire;
 
-pub use answer::{Claimed, Depths, Enqueued, Ledger, QueueError};
+pub use answer::{Claimed, Depths, Enqueued, Epoch, Ledger, QueueError};
 pub use book::LaneBook;
 pub use explain::{Explained, Held, Hold, Standing, What};
-pub use keys::Keys;
+pub use keys::{Keys, MOST_SHARDS, Shard};
 pub use lease::{Batch, Leased, Outcome, PermitReport};
 pub use redis::RedisQueue;
 pub use settings::QueueSettings;

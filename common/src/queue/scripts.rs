@@ -29,3 +29,5 @@ pub(super) static OPEN: LazyLock<Script> = script!("open.lua");
 pub(super) static HOLD: LazyLock<Script> = script!("hold.lua");
 pub(super) static EXPLAIN: LazyLock<Script> = script!("explain.lua");
 pub(super) static DEPTHS: LazyLock<Script> = script!("depths.lua");
+pub(super) static EPOCH: LazyLock<Script> = script!("epoch.lua");
+pub(super) static POSTPONE: LazyLock<Script> = script!("postpone.lua");

@@ -2,68 +2,80 @@
 
 use std::time::Duration;
 
-use deadpool_redis::{Connection, Manager, Pool, PoolError, Runtime};
-use redis::{AsyncConnectionConfig, RedisError};
-use secrecy::{ExposeSecret, SecretString};
+use deadpool_redis::{Connection, Manager, Pool, PoolConfig, PoolError, Runtime};
+use redis::AsyncConnectionConfig;
 
-use super::keys::Keys;
+use super::answer::QueueError;
+use super::keys::{Keys, Shard};
+use crate::link::{Fault, Link, Links};
 
 /// Nobody sleeps longer than this: what a lost wake-up costs at most.
 const LONGEST: Duration = Duration::from_secs(5);
 
-/// Waits for wake-ups. It monopolises one connection, since a blocking command holds up everything
-/// else that is sent on the same one.
+/// Waits for wake-ups on one shard. It monopolises one connection, since a blocking command holds
+/// up everything else that is sent on the same one, and in a cluster cannot name two shards.
 pub struct Waiter {
-    pool: Pool,
+    link: Link,
     connection: Option<Connection>,
     key: String,
-}
-
-/// Why waiting failed.
-#[derive(Debug, thiserror::Error)]
-pub enum WaitError {
-    /// No connection.
-    #[error("redis: {0}")]
-    Pool(#[from] PoolError),
-    /// The connection broke.
-    #[error("redis: {0}")]
-    Redis(#[from] RedisError),
 }
 
 impl Waiter {
     /// # Errors
     ///
-    /// When `url` is no address of a Redis.
-    pub fn new(url: &SecretString, keys: &Keys) -> Result<Self, RedisError> {
-        // Longer than the command itself waits: a server that is gone without a word is noticed.
-        let config = AsyncConnectionConfig::new().set_response_timeout(Some(LONGEST * 2));
-        let manager = Manager::new_with_config(url.expose_secret(), config)?;
-        let pool = Pool::builder(manager)
-            .config(deadpool_redis::PoolConfig::new(1))
-            .runtime(Runtime::Tokio1)
-            .create_timeout(Some(LONGEST))
-            .build()
-            .map_err(|error| RedisError::from(std::io::Error::other(error.to_string())))?;
-        Ok(Self { pool, connection: None, key: keys.wake() })
+    /// When there is no such shard.
+    pub fn new(links: &Links, keys: &Keys, shard: Shard) -> Result<Self, QueueError> {
+        let link = links.get(shard.0.into()).ok_or(QueueError::UnknownShard(shard))?.clone();
+        Ok(Self { link, connection: None, key: keys.wake(shard) })
     }
 
     /// Waits for a wake-up token (the name of a lane that has work), at most for `longest` and
     /// never longer than five seconds. `None` when the time is over.
     ///
     /// Dropping the future may swallow a token: claim once more afterwards, which puts it back.
-    pub async fn wait(&mut self, longest: Option<Duration>) -> Result<Option<String>, WaitError> {
+    ///
+    /// # Errors
+    ///
+    /// When Redis is away or refuses; the next call connects anew.
+    pub async fn wait(&mut self, longest: Option<Duration>) -> Result<Option<String>, QueueError> {
         let timeout = longest.unwrap_or(LONGEST).clamp(Duration::from_millis(1), LONGEST);
         // Taken out while in use: a connection whose answer was not read is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.pool.get().await?,
+            None => self.connect().await?,
         };
         let popped: Option<(String, String)> = redis::cmd("BLPOP")
             .arg(&self.key)
             .arg(timeout.as_secs_f64())
             .query_async(&mut connection)
-            .await?;
+            .await
+            .map_err(Fault::from)?;
         self.connection = Some(connection);
         Ok(popped.map(|(_, lane)| lane))
+    }
+
+    /// A connection to the server that holds the shard now.
+    async fn connect(&self) -> Result<Connection, Fault> {
+        let server = self.link.server().await?;
+        // Longer than the command itself waits: a server that is gone without a word is noticed.
+        let settings = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(LONGEST))
+            .set_response_timeout(Some(LONGEST * 2));
+        let manager = Manager::new_with_config(server.info().clone(), settings)?;
+        let pool = Pool::builder(manager)
+            .config(PoolConfig::new(1))
+            .runtime(Runtime::Tokio1)
+            .create_timeout(Some(LONGEST))
+            .build()
+            .map_err(|error| Fault::Away(error.to_string()))?;
+        let connected = pool.get().await.map_err(|error| match error {
+            PoolError::Backend(error) => Fault::from(error),
+            PoolError::Timeout(_) => Fault::Silent,
+            other => Fault::Away(other.to_string()),
+        });
+        if let Err(fault) = &connected {
+            self.link.failed(&server, fault);
+        }
+        connected
     }
 }

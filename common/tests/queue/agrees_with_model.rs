@@ -6,7 +6,7 @@ use std::time::Duration;
 use common::ids::Fence;
 use common::job::{JobId, Priority};
 use common::queue::model::{Model, State};
-use common::queue::{Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, What};
+use common::queue::{Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Shard, What};
 use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use proptest::prelude::*;
 use redis::AsyncCommands;
@@ -149,7 +149,7 @@ struct Both {
 
 impl Both {
     async fn claim(&mut self, wanted: usize) -> Result<usize, TestCaseError> {
-        let claimed = self.redis.at(self.now).claim(&[lane(LANE)], wanted).await.unwrap();
+        let claimed = self.redis.at(self.now).claim(Shard(0), &[lane(LANE)], wanted).await.unwrap();
         let expected = self.model.claim(wanted, self.now);
         let actual: Vec<_> = claimed
             .batches
@@ -379,7 +379,7 @@ impl Both {
             if self.model.is_empty() {
                 return Ok(());
             }
-            let claimed = self.redis.at(self.now).claim(&[], 1).await.unwrap();
+            let claimed = self.redis.at(self.now).claim(Shard(0), &[], 1).await.unwrap();
             let next = claimed.next;
             prop_assert!(next.is_some(), "jobs are left, but no lane wants a claim");
             self.now += u64::try_from(next.unwrap_or_default().as_micros()).unwrap();
@@ -390,8 +390,7 @@ impl Both {
     }
 
     fn prefix(&self) -> String {
-        let shard = self.redis.keys().shard();
-        shard.trim_end_matches(":shard").to_owned()
+        self.redis.keys().prefix(Shard(0))
     }
 
     async fn redis_connection(&self) -> redis::aio::ConnectionManager {

@@ -8,32 +8,65 @@
 )]
 
 mod agrees_with_model;
+mod place;
+mod processes;
 mod stories;
 
-use std::env;
+use std::collections::VecDeque;
 
 use common::ids::Lane;
 use common::job::{Job, JobId, Priority, Task};
-use common::queue::{Keys, LaneBook, QueueSettings, RedisQueue};
+use common::queue::{Claimed, Keys, LaneBook, QueueSettings, RedisQueue, Shard};
 use common::quota::LaneLimits;
-use redis::aio::ConnectionManager;
+use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
+
+use place::Place;
 
 /// 2026-01-01, in microseconds: tests pass their own time.
 pub const START: u64 = 1_767_225_600_000_000;
 
-/// A queue under keys that no other test uses.
-pub async fn queue_of(
+/// A queue under keys that no other test uses, at the place where this test runs. The connection
+/// leads to the server of the first lane.
+pub(crate) async fn queue_of(
     lanes: &[(&str, LaneLimits)],
     settings: QueueSettings,
-) -> (RedisQueue, ConnectionManager, Keys) {
-    let url = env::var("REDIS_URL").expect("REDIS_URL: `cargo xtask test` sets it");
-    let client = redis::Client::open(url).unwrap();
-    let redis = ConnectionManager::new(client).await.unwrap();
-    let keys = Keys::new(&format!("{}-", Uuid::now_v7()));
+) -> (RedisQueue, MultiplexedConnection, Keys) {
+    let place = Place::current();
+    let keys = Keys::sharded(&format!("{}-", Uuid::now_v7()), place.shards);
     let book =
         LaneBook::new(&keys, lanes.iter().map(|(l, limits)| (lane(l), limits.clone()))).unwrap();
-    (RedisQueue::new(redis.clone(), keys.clone(), book, settings), redis, keys)
+    let shard = lanes.first().map_or(Shard(0), |(name, _)| keys.shard_of(&lane(name)));
+    let redis = place.connection(&keys, shard).await;
+    (RedisQueue::new(place.links(&keys), keys.clone(), book, settings), redis, keys)
+}
+
+/// Claims from all shards in turn, a batch at a time, until nothing is left or `wanted` are there.
+pub(crate) async fn claim_from_all(queue: &RedisQueue, lanes: &[Lane], wanted: usize) -> Claimed {
+    let mut all =
+        Claimed { batches: Vec::new(), next: None, due: Vec::new(), closed: Vec::new(), reaped: 0 };
+    let mut shards: VecDeque<Shard> = queue.keys().shards().collect();
+    let most = if shards.len() == 1 { wanted } else { 1 };
+    while let Some(shard) = shards.pop_front() {
+        let claimed = queue.claim(shard, lanes, most).await.unwrap();
+        all.reaped += claimed.reaped;
+        if !claimed.batches.is_empty() && all.batches.len() + claimed.batches.len() < wanted {
+            shards.push_back(shard);
+        } else {
+            all.next = all.next.into_iter().chain(claimed.next).min();
+        }
+        all.due.extend(claimed.due);
+        for lane in claimed.closed {
+            if !all.closed.contains(&lane) {
+                all.closed.push(lane);
+            }
+        }
+        all.batches.extend(claimed.batches);
+        if all.batches.len() >= wanted {
+            break;
+        }
+    }
+    all
 }
 
 pub fn lane(name: &str) -> Lane {

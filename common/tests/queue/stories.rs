@@ -12,7 +12,8 @@ use common::queue::{
 use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use redis::AsyncCommands;
 
-use crate::{START, job, lane, queue_of};
+use crate::place::Place;
+use crate::{START, claim_from_all, job, lane, queue_of};
 
 const KLAVIYO: &str = "klaviyo/main";
 const EVENTBRITE: &str = "eventbrite/main";
@@ -36,7 +37,7 @@ async fn open_queue(lanes: &[(&str, LaneLimits)]) -> (RedisQueue, u64) {
 }
 
 async fn claim(queue: &RedisQueue, now: u64, wanted: usize) -> Claimed {
-    queue.at(now).claim(&[lane(KLAVIYO), lane(EVENTBRITE)], wanted).await.unwrap()
+    claim_from_all(&queue.at(now), &[lane(KLAVIYO), lane(EVENTBRITE)], wanted).await
 }
 
 async fn claim_one(queue: &RedisQueue, now: u64) -> Batch {
@@ -380,12 +381,13 @@ async fn a_day_of_requests_is_counted_by_the_minute_and_never_too_low() {
 #[tokio::test]
 async fn a_ledger_that_is_to_be_counted_in_another_way_is_closed_like_a_new_one() {
     let (few, many) = (plenty(100), plenty(5_000));
-    let (queue, redis, keys) = queue_of(&[(KLAVIYO, few.clone())], QueueSettings::default()).await;
+    let (queue, _redis, keys) = queue_of(&[(KLAVIYO, few.clone())], QueueSettings::default()).await;
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let mut now = START + 60 * SECOND;
     for limits in [many, few] {
         let book = LaneBook::new(&keys, [(lane(KLAVIYO), limits)]).unwrap();
-        let changed = RedisQueue::new(redis.clone(), keys.clone(), book, QueueSettings::default());
+        let links = Place::current().links(&keys);
+        let changed = RedisQueue::new(links, keys.clone(), book, QueueSettings::default());
         let acquire =
             async |at| changed.at(at).acquire(&lane(KLAVIYO), "order", Priority::Webhook).await;
         let wait = acquire(now).await.unwrap().unwrap_err();
@@ -693,11 +695,12 @@ async fn fences_grow_across_a_lost_redis() {
             .await
             .unwrap();
         fences.push(claim_one(&queue, now + 60 * SECOND).await.fence);
+        let shard = keys.shard_of(&lane(KLAVIYO));
         let mut all = keys.lane(&lane(KLAVIYO));
         all.extend([
-            keys.shard(),
-            keys.lanes(),
-            keys.wake(),
+            keys.shard(shard),
+            keys.lanes(shard),
+            keys.wake(shard),
             keys.ledger(&lane(KLAVIYO), "steady"),
         ]);
         let () = redis.del(all).await.unwrap();
@@ -710,8 +713,7 @@ async fn an_idle_worker_is_woken_and_not_polling() {
     let (queue, redis, keys) =
         queue_of(&[(KLAVIYO, plenty(60_000))], QueueSettings::default()).await;
     queue.open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
-    let url = std::env::var("REDIS_URL").unwrap().into();
-    let mut waiter = Waiter::new(&url, &keys).unwrap();
+    let mut waiter = Waiter::new(queue.links(), &keys, keys.shard_of(&lane(KLAVIYO))).unwrap();
     let jobs = [job(KLAVIYO, "order:1", Priority::Webhook)];
     let (woken, enqueued) = tokio::join!(waiter.wait(None), queue.enqueue(&jobs));
     assert_eq!(enqueued.unwrap().added, 1);
@@ -725,9 +727,10 @@ async fn wake_ups_chain_while_runnable_work_is_left() {
         queue_of(&[(KLAVIYO, plenty(100))], QueueSettings::default()).await;
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let now = START + 60 * SECOND;
-    let tokens = async |redis: &mut redis::aio::ConnectionManager| -> Vec<String> {
-        let tokens: Vec<String> = redis.lrange(keys.wake(), 0, -1).await.unwrap();
-        let () = redis.del(keys.wake()).await.unwrap();
+    let wake = keys.wake(keys.shard_of(&lane(KLAVIYO)));
+    let tokens = async |redis: &mut redis::aio::MultiplexedConnection| -> Vec<String> {
+        let tokens: Vec<String> = redis.lrange(&wake, 0, -1).await.unwrap();
+        let () = redis.del(&wake).await.unwrap();
         tokens
     };
     for id in ["order:1", "order:2", "order:3"] {
@@ -740,7 +743,7 @@ async fn wake_ups_chain_while_runnable_work_is_left() {
     assert_eq!(tokens(&mut redis).await, [KLAVIYO]);
     drop(claim_one(&queue, now).await);
     claim(&queue, now, 1).await;
-    redis.del::<_, ()>(keys.wake()).await.unwrap();
+    redis.del::<_, ()>(&wake).await.unwrap();
     claim(&queue, now, 1).await;
     assert!(tokens(&mut redis).await.is_empty(), "nothing is left: nobody is woken");
 }
@@ -749,18 +752,19 @@ async fn wake_ups_chain_while_runnable_work_is_left() {
 async fn a_time_before_that_until_which_workers_sleep_wakes_one_of_them() {
     let (queue, mut redis, keys) =
         queue_of(&[(KLAVIYO, plenty(60_000))], QueueSettings::default()).await;
+    let wake = keys.wake(keys.shard_of(&lane(KLAVIYO)));
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let now = START + 60 * SECOND;
     queue.at(now).enqueue(&[job(KLAVIYO, "order:1", Priority::Webhook)]).await.unwrap();
     let batch = claim_one(&queue, now).await;
     let sleeper = claim(&queue, now, 1).await;
     assert_eq!(sleeper.next, Some(QueueSettings::default().lease), "until the lease ends");
-    redis.del::<_, ()>(keys.wake()).await.unwrap();
+    redis.del::<_, ()>(&wake).await.unwrap();
 
     let after = Duration::from_secs(1);
     let again = Outcome::Again { after, round: 1 };
     settle(&queue, now, &batch, again, RateSignal::default()).await;
-    let tokens: Vec<String> = redis.lrange(keys.wake(), 0, -1).await.unwrap();
+    let tokens: Vec<String> = redis.lrange(&wake, 0, -1).await.unwrap();
     assert_eq!(tokens, [KLAVIYO]);
     assert_eq!(claim(&queue, now, 1).await.next, Some(after));
 }
@@ -802,3 +806,37 @@ async fn an_unknown_lane_is_an_error_that_names_it() {
     let error = queue.settle(&stranger, Fence(1), &[], &[]).await.unwrap_err();
     assert!(error.to_string().contains("patreon/other"), "{error}");
 }
+
+/// All of the above, for servers of other kinds.
+pub(crate) const CONTRACT: &[fn()] = &[
+    a_thousand_notices_of_one_record_are_one_job,
+    a_thousand_records_of_one_kind_are_ten_requests,
+    a_notice_during_the_work_leads_to_one_more_look,
+    making_up_for_a_loss_does_not_disturb_what_is_being_worked_on,
+    more_urgent_work_goes_first_and_raises_what_waits_already,
+    bulk_and_spot_checks_keep_their_floors_in_a_flood_of_webhooks,
+    the_last_tokens_of_a_bucket_are_left_to_webhooks_and_people,
+    no_window_sees_more_than_the_limit_and_the_wait_is_exact,
+    a_request_without_an_answer_holds_its_slot_past_its_deadline,
+    a_permit_that_was_never_used_is_given_back_at_once,
+    a_wait_for_a_permit_ends_when_an_answer_may_have_freed_one,
+    a_request_draws_on_all_its_quotas_or_on_none,
+    after_a_loss_the_bucket_is_empty_and_the_ledger_closed,
+    a_ledger_that_cannot_be_rebuilt_stays_closed_until_its_window_has_passed,
+    a_loss_that_only_a_late_settling_meets_is_reported_too,
+    a_rebuilt_ledger_counts_what_was_sent_before_the_loss,
+    a_refusal_freezes_the_lane_for_everybody_and_costs_no_attempt,
+    what_the_platform_says_lowers_the_quota_and_never_raises_it,
+    a_lease_that_ran_out_is_another_workers_and_the_late_ack_is_refused,
+    a_failing_job_waits_its_time_and_keeps_its_count,
+    a_confirming_look_comes_later_and_a_new_notice_comes_before_it,
+    lanes_take_turns,
+    a_paused_lane_rests_and_goes_on_where_it_was,
+    a_clock_that_is_set_back_stands_still,
+    fences_grow_across_a_lost_redis,
+    an_idle_worker_is_woken_and_not_polling,
+    wake_ups_chain_while_runnable_work_is_left,
+    a_time_before_that_until_which_workers_sleep_wakes_one_of_them,
+    a_waiting_check_takes_at_most_300_bytes,
+    an_unknown_lane_is_an_error_that_names_it,
+];

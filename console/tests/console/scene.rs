@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::env;
-use std::time::Duration;
 
 use axum::Router;
 use axum::body::{Body, to_bytes};
@@ -10,10 +9,10 @@ use axum::http::{HeaderMap, Request, StatusCode};
 use common::config::{Config, ConsoleConfig};
 use common::fleet::Health;
 use common::ids::{ConnectionId, Lane};
+use common::link::Links;
 use common::queue::{Keys, LaneBook, QueueSettings, RedisQueue};
 use common::store::connections::{NewConnection, upsert};
 use console::Sources;
-use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use sqlx::PgPool;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -43,13 +42,10 @@ pub(crate) fn config(token: &str) -> ConsoleConfig {
 
 /// A queue under keys that no other test uses.
 pub(crate) fn queue(url: &str) -> RedisQueue {
-    let client = redis::Client::open(url).unwrap();
-    let settings = ConnectionManagerConfig::new()
-        .set_number_of_retries(0)
-        .set_response_timeout(Some(Duration::from_secs(5)));
-    let redis = ConnectionManager::new_lazy_with_config(client, settings).unwrap();
     let keys = Keys::new(&format!("{}-", Uuid::now_v7()));
-    RedisQueue::new(redis, keys, LaneBook::default(), QueueSettings::default())
+    let tags = keys.shards().map(|shard| keys.shard(shard));
+    let links = Links::new(&url.parse().unwrap(), tags).unwrap();
+    RedisQueue::new(links, keys, LaneBook::default(), QueueSettings::default())
 }
 
 /// Both stores, and the connections `klaviyo/main` and `eventbrite/main`.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use common::config::{SchedulerConfig, WorkerConfig};
 use common::fleet::Fleet;
 use common::job::{Job, Priority, Task};
+use common::queue::Epoch;
 use common::store::{bulk_runs, inbox, records};
 use tracing::info;
 use uuid::Uuid;
@@ -29,8 +30,8 @@ pub struct Sweep {
     confirm_after: Duration,
     /// Where the walk through the inbox goes on.
     position: i64,
-    /// The walk began after the present epoch's predecessor was lost.
-    rebuilding: bool,
+    /// Parts of the index that were incomplete when the walk began; empty when all was there.
+    rebuilding: Vec<Epoch>,
 }
 
 impl Sweep {
@@ -41,14 +42,14 @@ impl Sweep {
             batch: scheduler.sweep_batch,
             confirm_after: worker.missing_confirm_after,
             position: 0,
-            rebuilding: false,
+            rebuilding: Vec::new(),
         }
     }
 
     /// Walks on through the inbox; `true` when the end was reached.
     async fn notices(&mut self, changed: &mut u64) -> anyhow::Result<bool> {
         // After a loss nobody is enqueueing anything that Redis still has.
-        let age = if self.rebuilding { Duration::ZERO } else { BEING_ENQUEUED };
+        let age = if self.rebuilding.is_empty() { BEING_ENQUEUED } else { Duration::ZERO };
         for _ in 0..PAGES_PER_PASS {
             let page = inbox::sweep(&self.fleet.db, self.position, age, self.batch).await?;
             let jobs: Vec<Job> = page
@@ -128,19 +129,26 @@ impl Reconcile for Sweep {
     const NAME: &'static str = "sweep";
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
-        let lost = self.fleet.queue.epoch().await?.is_none();
-        if lost && !self.rebuilding {
-            info!("Redis knows nothing of us: the index is rebuilt from Postgres");
-            (self.rebuilding, self.position) = (true, 0);
+        let mut lost = self.fleet.queue.epochs().await?;
+        lost.retain(|epoch| epoch.name.is_none());
+        // Also when more was lost since the walk began, or the same once more.
+        if lost.iter().any(|epoch| !self.rebuilding.contains(epoch)) {
+            let shards: Vec<String> = lost.iter().map(|epoch| epoch.shard.to_string()).collect();
+            info!(
+                shards = shards.join(" "),
+                "Redis is new to us or was replaced: the index is rebuilt from Postgres"
+            );
+            (self.rebuilding, self.position) = (lost, 0);
         }
         let mut changed = self.scans().await?;
         changed += self.suspected().await?;
         let complete = self.notices(&mut changed).await?;
-        if self.rebuilding && complete {
-            self.rebuilding = false;
+        if complete {
             let epoch = Uuid::now_v7().to_string();
-            if self.fleet.queue.begin_epoch(&epoch).await? {
-                info!(epoch, "the index is complete");
+            for seen in std::mem::take(&mut self.rebuilding) {
+                if self.fleet.queue.begin_epoch(&seen, &epoch).await? {
+                    info!(epoch, shard = %seen.shard, "the index is complete");
+                }
             }
         }
         Ok(changed)

@@ -69,7 +69,7 @@ impl Tally {
 /// When Redis is away at the beginning.
 pub async fn run(plan: &Plan, process: u64, redis_url: &str) -> anyhow::Result<Vec<Tally>> {
     let mut redis = ConnectionManager::new(redis::Client::open(redis_url)?).await?;
-    let queue = gate::queue(&redis, plan)?;
+    let queue = gate::queue(redis_url, plan)?;
     let http = Http::new()?;
     let (seconds, micros): (u64, u64) = redis::cmd("TIME").query_async(&mut redis).await?;
     let until_begin = plan.begin_us.saturating_sub(seconds * 1_000_000 + micros);

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use common::ids::Lane;
 use common::job::Priority;
+use common::link::Links;
 use common::queue::{Keys, LaneBook, Ledger, PermitReport, QueueSettings, RedisQueue};
 use common::quota::{Permit, RateSignal};
 use redis::Script;
@@ -52,12 +53,13 @@ impl std::fmt::Debug for Gate {
 /// # Errors
 ///
 /// When quotas contradict themselves.
-pub fn queue(redis: &ConnectionManager, plan: &Plan) -> anyhow::Result<RedisQueue> {
+pub fn queue(redis_url: &str, plan: &Plan) -> anyhow::Result<RedisQueue> {
     let keys = Keys::new(&plan.namespace);
+    let links = Links::new(&redis_url.parse()?, keys.shards().map(|shard| keys.shard(shard)))?;
     let lanes = plan.trials.iter().map(|posted| (posted.lane.clone(), posted.trial.limits()));
     let book = LaneBook::new(&keys, lanes)?;
     let settings = QueueSettings { request_timeout: REQUEST_TIMEOUT, ..QueueSettings::default() };
-    Ok(RedisQueue::new(redis.clone(), keys, book, settings))
+    Ok(RedisQueue::new(links, keys, book, settings))
 }
 
 /// Says that nothing was sent before, as on the first start of a fleet: without it the ledgers

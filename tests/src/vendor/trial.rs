@@ -101,7 +101,7 @@ pub async fn run(trials: &[Trial]) -> anyhow::Result<Vec<Outcome>> {
     let begin = Instant::now() + HEAD_START;
     let begin_us = seconds * 1_000_000 + micros + 1_000_000 * HEAD_START.as_secs();
     let plan = Plan { namespace: format!("{}-", Uuid::now_v7()), begin_us, trials: posted };
-    gate::open(&gate::queue(&redis, &plan)?, &plan).await?;
+    gate::open(&gate::queue(&redis_url, &plan)?, &plan).await?;
 
     let folder = TempDir::new()?;
     let mut processes = start_clients(&plan, &folder, &redis_url)?;

@@ -1,7 +1,7 @@
 -- Acquire one more permit inside a job.
 --
 -- KEYS  1 shard  2.. the lane (lane.lua), then one ledger for each quota
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 limits as JSON (quota.lua)
 --       3 time from a permit's grant until its request is answered or given up, us
 --       4 kind of job  5 priority

@@ -2,7 +2,7 @@
 -- cannot run now is never taken off the queue.
 --
 -- KEYS  1 shard  2 lanes  3 wake  4.. per lane: its keys (lane.lua), then one ledger for each quota
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 length of a lease, us
 --       3 time from a permit's grant until its request is answered or given up, us
 --       4 batches wanted, >= 1

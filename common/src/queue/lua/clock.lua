@@ -1,13 +1,24 @@
--- Shared: the shard's clock and its fences. All times are microseconds since the Unix epoch.
+-- Shared: which server and index a call means, the shard's clock, and its fences. All times are
+-- microseconds since the Unix epoch.
+
+-- The age of the shard's index: when this server met it first. Grows, also across a loss. What a
+-- lane knows of its quotas from an earlier age is not believed (quota.lua).
+local generation
 
 -- Numbers above 10^14 lose digits in Lua's own conversion to text.
 local function digits(number)
   return string.format("%.0f", number)
 end
 
--- This server's clock, or `given` (tests). Never earlier than any time it gave before: a server
--- whose clock is set back stands still until it has caught up.
-local function clock_us(shard, given)
+-- `call` is the first argument of every script: which index the caller means (the run id of the
+-- server behind its connection, and the number of shards), a space, and the time, or nothing for
+-- this server's clock; only tests give one. The time is never earlier than any time before: a
+-- server whose clock is set back stands still until it has caught up.
+--
+-- An index that knows another server was made on that one. This is a copy of it, which may lack
+-- the last writes, or nothing at all is known: a new generation begins, without an epoch.
+local function clock_us(shard, call)
+  local index, given = string.match(call, "^(%S+) (%d*)$")
   local now
   if given == "" then
     local time = redis.call("TIME")
@@ -15,11 +26,19 @@ local function clock_us(shard, given)
   else
     now = tonumber(given)
   end
-  local last = tonumber(redis.call("HGET", shard, "clock") or 0)
+  local known = redis.call("HMGET", shard, "clock", "index", "generation")
+  local last = tonumber(known[1] or 0)
   if now <= last then
-    return last
+    now = last
+  else
+    redis.call("HSET", shard, "clock", digits(now))
   end
-  redis.call("HSET", shard, "clock", digits(now))
+  generation = known[3]
+  if known[2] ~= index then
+    generation = digits(math.max(now, tonumber(generation or 0) + 1))
+    redis.call("HSET", shard, "index", index, "generation", generation)
+    redis.call("HDEL", shard, "epoch")
+  end
   return now
 end
 

@@ -1,7 +1,7 @@
 -- How much waits in a lane, and what holds it.
 --
 -- KEYS  1 shard  2.. the lane (lane.lua), without ledgers
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 -- Returns { ready0, ready1, ready2, ready3, delayed, leased, age of the oldest ready job in us,
 --           us until it is thawed or 0, 1 if paused, 1 if a ledger is closed }.
 
@@ -19,5 +19,7 @@ depths[6] = redis.call("ZCARD", lane.key.leases)
 depths[7] = now - oldest
 depths[8] = math.max(0, frozen - now)
 depths[9] = redis.call("HEXISTS", lane.key.state, "paused")
-depths[10] = redis.call("HEXISTS", lane.key.state, "closed")
+-- What is of an earlier generation will be closed by the first claim.
+local closed = redis.call("HMGET", lane.key.state, "closed", "generation")
+depths[10] = (closed[1] or closed[2] and closed[2] ~= generation) and 1 or 0
 return depths

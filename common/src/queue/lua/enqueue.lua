@@ -2,7 +2,7 @@
 -- worked on is marked dirty and runs once more afterwards.
 --
 -- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), without ledgers
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 lane
 --       3 "ensure" to leave alone what is being worked on or delayed (the caller only makes up for a
 --         loss)

@@ -1,7 +1,7 @@
 -- Extend leases: the heartbeat of a worker.
 --
 -- KEYS  1 shard  2.. the lane (lane.lua), without ledgers
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 length of a lease from now, us
 --       3.. per job: id, fence
 -- Returns the ids whose lease is lost: reaped, settled or held by another.

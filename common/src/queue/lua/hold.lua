@@ -1,7 +1,7 @@
 -- Freeze, thaw, pause or resume a lane.
 --
 -- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), without ledgers
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 lane  3 "freeze", "thaw", "pause" or "resume"  4 length of a freeze, us
 -- Returns the time until which the lane is frozen now, us, or 0.
 

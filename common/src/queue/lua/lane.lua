@@ -3,6 +3,7 @@
 -- The keys of one lane are given in this order, `LANE_KEYS` of them before its ledgers:
 --   state    hash  b:<quota> bucket full again at, us; o:<quota> ledger closed until, us;
 --                  n:<quota> slots held, of a ledger in steps;
+--                  generation of the index (clock.lua) that these are of;
 --                  closed "1" while a ledger waits to be rebuilt; frozen until, us;
 --                  f:<kind> the same for one kind; paused "1";
 --                  credit2, credit3: what the floors owe to bulk and to spot checks, percent

@@ -1,10 +1,11 @@
 -- Open the ledgers of a lane that this Redis had not seen, from what Postgres knows.
 --
 -- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
---       5.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed
+--       5 generation in which what follows was found out, or "" for any: in another one it says nothing
+--       6.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed
 --           until its time, or what was sent in the last window, as <age in us>*<slots>, each
 --           followed by a comma ("," for nothing)
 -- A ledger that is open already is left as it is. Returns 1 when something was opened.
@@ -12,11 +13,11 @@
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 4)
 load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
-if not lane.state.closed then
+if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
   return 0
 end
 for i, quota in ipairs(lane.limits.quotas) do
-  local how = ARGV[4 + i]
+  local how = ARGV[5 + i]
   local closed = tonumber(lane.state["o:" .. quota[NAME]]) > now
   if closed and how ~= "keep" then
     if how ~= "open" then

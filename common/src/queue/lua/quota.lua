@@ -44,9 +44,10 @@ local function freeze_kind(lane, kind, until_us, now)
   end
 end
 
--- Reads the lane's state. Freezes of kinds that are over are forgotten. A quota that this Redis has not seen before, because it is new or because
--- everything was lost, starts with an empty bucket and with its ledger closed until no permit
--- granted before can be counted by the platform any more.
+-- Reads the lane's state. Freezes of kinds that are over are forgotten. A quota that this Redis has
+-- not seen before, because it is new, because everything was lost or because the index came from
+-- another server, starts with an empty bucket and with its ledger closed until no permit granted
+-- before can be counted by the platform any more.
 local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   lane.limits = limits
   lane.ledger = {}
@@ -61,6 +62,15 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
       lane.state[flat[i]] = flat[i + 1]
       lane.frozen_kinds = lane.frozen_kinds + (is_kind and 1 or 0)
     end
+  end
+  if lane.state.generation ~= generation then
+    for field in pairs(lane.state) do
+      if string.find(field, "^[bo]:") then
+        redis.call("HDEL", lane.key.state, field)
+        lane.state[field] = nil
+      end
+    end
+    set_state(lane, "generation", generation)
   end
   lane.every_quota = {}
   for i, quota in ipairs(limits.quotas) do

@@ -1,7 +1,7 @@
 -- Settle leases, and the permits that were used under them.
 --
 -- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
--- ARGV  1 now, us, or "" for this server's clock
+-- ARGV  1 index and time (clock.lua)
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
 --       5 number of permits

@@ -1,0 +1,93 @@
+//! Claiming work, and reading what `claim.lua` answers.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::answer::{Claimed, QueueError};
+use super::book::Entry;
+use super::call::Call;
+use super::keys::Shard;
+use super::lease::{Batch, Leased};
+use super::redis::{RedisQueue, micros};
+use super::{scripts, wire};
+use crate::ids::{Fence, Lane};
+use crate::job::{JobId, Priority};
+use crate::quota::Permit;
+
+/// Lease, batch and permits as `claim.lua` returns them.
+type RawBatch = (String, u8, i64, Vec<(String, u32, u8, Vec<u8>, i64)>);
+
+/// The time, when to come back, lanes that are due, lanes that are closed, leases reaped, batches.
+type RawClaim = (i64, i64, Vec<String>, Vec<String>, u64, Vec<RawBatch>);
+
+impl RedisQueue {
+    /// Claims up to `wanted` batches from `lanes` of one shard; a lane that is not in the book, or
+    /// on another shard, is passed over. One round trip. Called without lanes, it only says which
+    /// are due.
+    pub async fn claim(
+        &self,
+        shard: Shard,
+        lanes: &[Lane],
+        wanted: usize,
+    ) -> Result<Claimed, QueueError> {
+        let asked_at = Instant::now();
+        let known: Vec<(&Lane, &Entry)> = lanes
+            .iter()
+            .filter_map(|lane| Some((lane, self.book.entry(lane)?.as_ref())))
+            .filter(|(_, entry)| entry.shard == shard)
+            .collect();
+        let keys = known.iter().flat_map(|(_, entry)| entry.keys.iter().chain(&entry.ledgers));
+        let mut call = Call::new(&scripts::CLAIM, &self.keys, shard, true).keys(keys);
+        call.arg(micros(self.settings.lease))
+            .arg(self.permit_deadline_us())
+            .arg(wanted)
+            .arg(self.settings.bulk_floor)
+            .arg(self.settings.spot_check_floor);
+        for (lane, entry) in known {
+            call.arg(lane.as_str()).arg(entry.json.as_str());
+        }
+        let (now_us, next_us, due, closed, reaped, batches): RawClaim = self.send(&call).await?;
+        let next = u64::try_from(next_us)
+            .ok()
+            .map(|next_us| Duration::from_micros(next_us.saturating_sub(now_us.unsigned_abs())));
+        Ok(Claimed {
+            batches: batches
+                .into_iter()
+                .filter_map(|raw| self.batch(raw, now_us, asked_at))
+                .collect(),
+            next,
+            due,
+            closed: closed.iter().filter_map(|lane| lane.parse().ok()).collect(),
+            reaped,
+        })
+    }
+
+    fn batch(
+        &self,
+        (lane, priority, fence, jobs): RawBatch,
+        claimed_at_us: i64,
+        asked_at: Instant,
+    ) -> Option<Batch> {
+        let jobs: Vec<Leased> = jobs
+            .into_iter()
+            .map(|(id, attempt, round, trace, arrived_us)| Leased {
+                id: JobId::from(id),
+                attempt,
+                round,
+                trace: wire::unpack_trace(&trace),
+                arrived_us,
+            })
+            .collect();
+        let kind = jobs.first()?.id.kind().to_owned();
+        Some(Batch {
+            lane: lane.parse().ok()?,
+            priority: Priority::from_number(priority)?,
+            fence: Fence(fence),
+            jobs,
+            permit: Permit { id: fence, kind, use_by: asked_at + self.settings.permit_use_by },
+            ends: asked_at + self.settings.lease,
+            claimed_at_us,
+        })
+    }
+}

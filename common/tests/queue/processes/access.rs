@@ -1,0 +1,116 @@
+//! The least rights that suffice: the contract runs as the user that docs/OPERATING.md describes.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
+
+use super::server::Server;
+use super::wait_for;
+
+const OPERATING: &str = include_str!("../../../../docs/OPERATING.md");
+const PASSWORD: &str = "an-example-password";
+
+/// The line for one server, or that for the nodes of a cluster, or for servers behind sentinels.
+pub(crate) enum Rights {
+    Server,
+    Cluster,
+    Sentinel,
+}
+
+impl Rights {
+    /// As documented, for the namespaces of tests.
+    fn line(&self) -> String {
+        let line = lines("ACL SETUSER syncline ").next().expect("the line is in OPERATING.md");
+        let more = match self {
+            Self::Server => "",
+            Self::Cluster => " +cluster|keyslot +cluster|slots",
+            Self::Sentinel => " +role",
+        };
+        assert!(OPERATING.contains(more.trim()), "OPERATING.md has {more}");
+        line.replace("PASSWORD", PASSWORD).replace("~{s", "~{*s") + more
+    }
+
+    /// Makes the user on these servers.
+    pub(crate) async fn give(&self, servers: impl IntoIterator<Item = &Server>) {
+        for server in servers {
+            server.tell(&self.line()).await;
+        }
+    }
+}
+
+/// The same address for the user.
+pub(crate) fn as_user(url: &str) -> String {
+    match url.strip_prefix("unix://") {
+        Some(path) => format!("unix://{path}?user=syncline&pass={PASSWORD}"),
+        None => url.replacen("://", &format!("://syncline:{PASSWORD}@"), 1),
+    }
+}
+
+fn lines(beginning: &str) -> impl Iterator<Item = &str> {
+    OPERATING.lines().map(str::trim).filter(move |line| line.starts_with(beginning))
+}
+
+#[test]
+fn the_user_has_the_commands_of_the_scripts_and_hardly_any_other() {
+    let mut used = BTreeSet::new();
+    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/lua");
+    for file in fs::read_dir(scripts).unwrap() {
+        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+        let calls = text.split("redis.call(\"").skip(1);
+        used.extend(calls.map(|call| call.split('"').next().unwrap().to_lowercase()));
+    }
+    // To run scripts, to know the server, and to wait.
+    used.extend(["evalsha", "script|load", "info", "blpop"].map(str::to_owned));
+    let line = Rights::Server.line();
+    let given: BTreeSet<String> =
+        line.split(' ').filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();
+    assert_eq!(given, used);
+}
+
+#[test]
+fn the_user_can_do_nothing_else() {
+    let server = wait_for(Server::start(&[]));
+    wait_for(Rights::Server.give([&server]));
+    let client = redis::Client::open(as_user(&server.url())).unwrap();
+    wait_for(async {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        for command in [
+            "FLUSHALL",
+            "FLUSHDB",
+            "KEYS *",
+            "SCAN 0",
+            "CONFIG GET *",
+            "CONFIG SET maxmemory 1",
+            "SHUTDOWN",
+            "DEBUG SLEEP 0",
+            "ACL LIST",
+            "CLIENT LIST",
+            "MONITOR",
+            "REPLICAOF NO ONE",
+            "EVAL return 0",
+            "SCRIPT FLUSH",
+            "FUNCTION LIST",
+            "GET {s0}:shard",
+            "SET {s0}:x 1",
+            "DEL {s0}:shard",
+            "PUBLISH channel message",
+            "CLUSTER RESET",
+        ] {
+            let mut words = command.split(' ');
+            let mut asked = redis::cmd(words.next().unwrap());
+            for word in words {
+                asked.arg(word);
+            }
+            let error = asked.exec_async(&mut connection).await.unwrap_err();
+            assert_eq!(error.code(), Some("NOPERM"), "{command}: {error}");
+        }
+        let mut foreign = redis::cmd("HGET");
+        let error = foreign.arg("other").arg("f").exec_async(&mut connection).await.unwrap_err();
+        assert_eq!(error.code(), Some("NOPERM"), "keys of others: {error}");
+    });
+}
+
+#[test]
+fn the_sentinels_user_is_described() {
+    assert_eq!(lines("ACL SETUSER syncline-sentinel ").count(), 1);
+}

@@ -1,0 +1,74 @@
+//! A real cluster: three masters, and a replica of the first.
+
+use super::server::Server;
+use super::until;
+
+const SLOTS: u16 = 16_384;
+
+pub(crate) struct Cluster {
+    pub(crate) masters: Vec<Server>,
+    pub(crate) replicas: Vec<Server>,
+}
+
+impl Cluster {
+    /// - `with_replicas`: one for each master, that takes its place when it is gone.
+    pub(crate) async fn start(with_replicas: bool) -> Self {
+        let settings = [
+            "--cluster-enabled",
+            "yes",
+            "--cluster-node-timeout",
+            "1000",
+            "--cluster-require-full-coverage",
+            "no",
+        ];
+        let mut masters = Vec::new();
+        for _ in 0..3 {
+            masters.push(Server::start(&settings).await);
+        }
+        for (at, node) in (0_u16..).zip(&masters) {
+            node.tell(&format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1)).await;
+            let (first, end) = (SLOTS / 3 * at, if at == 2 { SLOTS } else { SLOTS / 3 * (at + 1) });
+            let slots: Vec<String> = (first..end).map(|slot| slot.to_string()).collect();
+            node.tell(&format!("CLUSTER ADDSLOTS {}", slots.join(" "))).await;
+        }
+        let mut replicas = Vec::new();
+        if with_replicas {
+            for _ in &masters {
+                replicas.push(Server::start(&settings).await);
+            }
+        }
+        for node in masters.iter().chain(&replicas).skip(1) {
+            masters[0].tell(&format!("CLUSTER MEET 127.0.0.1 {}", node.port)).await;
+        }
+        let cluster = Self { masters, replicas };
+        let all = (cluster.masters.len() + cluster.replicas.len()).to_string();
+        for node in cluster.nodes() {
+            until("the nodes know each other", async || {
+                let info: String = node.ask("CLUSTER INFO").await.unwrap();
+                info.contains("cluster_state:ok")
+                    && info.contains(&format!("cluster_known_nodes:{all}\r"))
+            })
+            .await;
+        }
+        for (master, replica) in cluster.masters.iter().zip(&cluster.replicas) {
+            let id: String = master.ask("CLUSTER MYID").await.unwrap();
+            until("the replica takes its master", async || {
+                replica.ask::<String>(&format!("CLUSTER REPLICATE {id}")).await.is_ok()
+            })
+            .await;
+            until("the replica follows", async || replica.info("master_link_status").await == "up")
+                .await;
+        }
+        cluster
+    }
+
+    pub(crate) fn url(&self) -> String {
+        let nodes: Vec<String> =
+            self.nodes().map(|node| format!("127.0.0.1:{}", node.port)).collect();
+        format!("redis+cluster://{}", nodes.join(","))
+    }
+
+    fn nodes(&self) -> impl Iterator<Item = &Server> {
+        self.masters.iter().chain(&self.replicas)
+    }
+}

@@ -1,0 +1,67 @@
+//! The stories of the queue once more, on Redis as people run it, as a user with the least rights.
+
+use std::env;
+use std::path::PathBuf;
+
+use super::access::Rights;
+use super::cluster::Cluster;
+use super::sentinel::Sentinels;
+use super::server::Server;
+use super::tls::Tls;
+use super::wait_for;
+use crate::place::Place;
+use crate::stories::CONTRACT;
+
+#[test]
+fn the_contract_holds_on_a_cluster_of_three_nodes() {
+    let cluster = wait_for(Cluster::start(false));
+    wait_for(Rights::Cluster.give(&cluster.masters));
+    let place = Place { shards: 8, ..Place::as_user(&cluster.url()) };
+    place.run(CONTRACT);
+    for node in &cluster.masters {
+        let calls = wait_for(node.info("total_commands_processed"));
+        assert!(calls.parse::<u32>().unwrap() > 50, "every node has had work");
+    }
+}
+
+#[test]
+fn the_contract_holds_behind_sentinels() {
+    let sentinels = wait_for(Sentinels::start());
+    wait_for(Rights::Sentinel.give([&sentinels.master, &sentinels.replica]));
+    Place::as_user(&sentinels.url()).run(CONTRACT);
+}
+
+#[test]
+fn the_contract_holds_over_tls_with_client_certificates() {
+    let Some(tls) = wait_for(Tls::start()) else {
+        eprintln!("skipped: this Redis was built without TLS");
+        return;
+    };
+    tls.place().run(CONTRACT);
+}
+
+#[test]
+fn the_contract_holds_on_a_unix_socket() {
+    let server = wait_for(Server::start(&["--unixsocket", "socket"]));
+    let socket = server.folder.path().join("socket");
+    wait_for(Rights::Server.give([&server]));
+    Place::as_user(&format!("unix://{}", socket.display())).run(CONTRACT);
+}
+
+#[test]
+fn the_contract_holds_on_valkey() {
+    let Some(program) = env::var_os("SYNCLINE_VALKEY_SERVER").map(PathBuf::from) else {
+        eprintln!("skipped: SYNCLINE_VALKEY_SERVER names no valkey-server; cargo xtask test does");
+        return;
+    };
+    let server = wait_for(Server::of(&program, &[]));
+    assert!(wait_for(server.info("valkey_version")).starts_with('8'));
+    wait_for(Rights::Server.give([&server]));
+    Place::as_user(&server.url()).run(CONTRACT);
+}
+
+#[test]
+fn no_story_is_left_out() {
+    let stories = include_str!("../stories.rs").matches("\n#[tokio::test]\n").count();
+    assert_eq!(CONTRACT.len(), stories, "the list of stories at their end has them all");
+}
