@@ -31,6 +31,9 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Answer> {
     let lane = &arguments.connection;
     let kind = named::record_kind(named::platform_of(lane)?, &arguments.record_type)?;
+    if !kind.mirrored {
+        bail!("{} is not mirrored, only read for hints: use syncline sync", kind.name);
+    }
     let mut ids: Vec<&str> = arguments.ids.iter().map(|id| id.trim()).collect();
     ids.sort_unstable();
     ids.dedup();

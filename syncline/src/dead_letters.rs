@@ -8,7 +8,6 @@ use common::config::Config;
 use common::ids::{ExternalId, Lane, RecordType};
 use common::job::{Job, Priority, Task};
 use common::queue::RedisQueue;
-use common::store::bulk_runs::Mode;
 use common::store::dead_letters::{self, DeadLetter};
 use common::store::inbox::{self, Delivery, Source};
 use serde_json::{Value, json};
@@ -214,7 +213,7 @@ async fn begin_run(
     let kind = named::record_kind(named::platform_of(lane)?, record_type.as_str())?;
     let connection = named::connection(db, lane).await?;
     let overlap = config.scheduler.bulk_overlap;
-    sync::begin(tx, &connection, kind, Mode::Changes, overlap).await?;
+    sync::begin(tx, &connection, kind, overlap).await?;
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use common::config::Config;
 use common::ids::Lane;
 use common::job::{Job, Priority, Task};
 use common::platform::RecordKind;
-use common::store::bulk_runs::{self, Mode, NewRun, RunId};
+use common::store;
+use common::store::bulk_runs::{self, NewRun, RunId};
 use common::store::connections::Connection;
 use jiff::Timestamp;
 use sqlx::postgres::PgTransaction;
@@ -33,6 +34,10 @@ pub(crate) struct Arguments {
     /// is read.
     #[arg(long)]
     changes: bool,
+    /// Read what changed since this time, written 2026-11-20T08:00:00Z: what an outage of the
+    /// webhooks may have left out.
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["full", "changes"])]
+    since: Option<Timestamp>,
 }
 
 /// A run that has begun.
@@ -47,9 +52,17 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let kind = named::record_kind(named::platform_of(lane)?, &arguments.record_type)?;
     let (db, queue) = (stores::postgres(config).await?, stores::redis(config).await?);
     let connection = named::connection(&db, lane).await?;
-    let mode = if arguments.full { Mode::Full } else { Mode::Changes };
+    if arguments.full && !kind.mirrored {
+        bail!("{} is not mirrored, only read for hints: use --since or --changes", kind.name);
+    }
+    let overlap = config.scheduler.bulk_overlap;
     let mut tx = db.begin().await?;
-    let begun = begin(&mut tx, &connection, kind, mode, config.scheduler.bulk_overlap).await?;
+    let changed_since = match arguments.since {
+        Some(since) => Some(reach_back(&mut tx, &connection, kind, since, overlap).await?),
+        None if arguments.full => None,
+        None => watermark(&mut tx, &connection, kind, overlap).await?,
+    };
+    let begun = start(&mut tx, &connection, kind, changed_since).await?;
     tx.commit().await?;
     let Some(begun) = begun else {
         let record_type = kind.name.into();
@@ -63,6 +76,9 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let what = match begun.changed_since {
         Some(since) => format!("what changed since {}", instant(since)),
         None if arguments.full => "everything".to_owned(),
+        None if !kind.mirrored => {
+            "from now on: no run before it has ended; for what was before, use --since".to_owned()
+        }
         None if kind.changed_since => "everything: no run before it has ended".to_owned(),
         None => format!("everything: {} cannot say what changed", lane.platform()),
     };
@@ -79,26 +95,65 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     })
 }
 
-/// Starts a run, unless one of that record type is running.
+/// Starts a run of what changed since the last one, unless one of that record type is running.
 pub(crate) async fn begin(
     tx: &mut PgTransaction<'_>,
     connection: &Connection,
     kind: &RecordKind,
-    mode: Mode,
     overlap: Duration,
 ) -> anyhow::Result<Option<Begun>> {
-    let record_type = kind.name.into();
-    let changed_since = match mode {
-        Mode::Changes if kind.changed_since => {
-            bulk_runs::watermark(&mut **tx, connection.id, &record_type)
-                .await?
-                .map(|watermark| watermark - overlap)
-        }
-        Mode::Changes | Mode::Full => None,
-    };
-    let new = NewRun { connection: connection.id, record_type, changed_since };
+    let changed_since = watermark(tx, connection, kind, overlap).await?;
+    start(tx, connection, kind, changed_since).await
+}
+
+async fn start(
+    tx: &mut PgTransaction<'_>,
+    connection: &Connection,
+    kind: &RecordKind,
+    changed_since: Option<Timestamp>,
+) -> anyhow::Result<Option<Begun>> {
+    let new = NewRun { connection: connection.id, record_type: kind.name.into(), changed_since };
     let id = bulk_runs::start(&mut **tx, &new).await?;
     Ok(id.map(|id| Begun { id, changed_since }))
+}
+
+/// From where on a run of changes reads; `None` where it has to read everything.
+async fn watermark(
+    tx: &mut PgTransaction<'_>,
+    connection: &Connection,
+    kind: &RecordKind,
+    overlap: Duration,
+) -> anyhow::Result<Option<Timestamp>> {
+    if !kind.changed_since {
+        return Ok(None);
+    }
+    let watermark = bulk_runs::watermark(&mut **tx, connection.id, &kind.name.into()).await?;
+    Ok(watermark.map(|watermark| watermark - overlap))
+}
+
+/// From where on a run reads that is to go back to `since`: no later than any other run of changes
+/// would, since the next one starts where this one ends.
+async fn reach_back(
+    tx: &mut PgTransaction<'_>,
+    connection: &Connection,
+    kind: &RecordKind,
+    since: Timestamp,
+    overlap: Duration,
+) -> anyhow::Result<Timestamp> {
+    let (name, platform) = (kind.name, connection.lane.platform());
+    if !kind.changed_since {
+        bail!("--since: {platform} cannot say which {name} changed: use --full");
+    }
+    if since > store::now(&mut **tx).await? {
+        bail!("--since: that is in the future");
+    }
+    match watermark(tx, connection, kind, overlap).await? {
+        Some(usual) => Ok(since.min(usual)),
+        None if kind.mirrored => {
+            bail!("--since: no run of {name} has ended yet: leave it out, and everything is read")
+        }
+        None => Ok(since),
+    }
 }
 
 /// The job that reads the next page.

@@ -59,9 +59,11 @@ impl Default for Setup {
         Self {
             simulator,
             settings: String::new(),
-            klaviyo:
-                r#"quotas.steady = { limit = 6000, window = "1m", burst = 100, headroom = 5 }"#
-                    .to_owned(),
+            klaviyo: r#"quotas.steady = { limit = 6000, window = "1m", burst = 100, headroom = 5 }
+                quotas.profiles = { limit = 6000, window = "1m", burst = 100, headroom = 5 }
+                quotas.lists = { limit = 6000, window = "1m", burst = 100, headroom = 5 }
+                quotas.list-profiles = { limit = 6000, window = "1m", burst = 100, headroom = 5 }"#
+                .to_owned(),
             eventbrite:
                 r#"quotas.hour = { limit = 100000, window = "1h", burst = 100, headroom = 5 }
                 confirm_after = []

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::header::{DATE, HeaderMap, RETRY_AFTER};
 use http::{HeaderName, StatusCode};
-use jiff::Zoned;
+use jiff::{Timestamp, Zoned};
 use serde::Deserialize;
 
 use crate::platform::PlatformError;
@@ -95,6 +95,11 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
         until.duration_since(&now).try_into().unwrap_or(Duration::ZERO)
     };
     Some(pause.min(MAX_PAUSE))
+}
+
+/// What time it was at the platform when it answered.
+pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
+    headers.get(DATE)?.to_str().ok().and_then(http_date).map(|date| date.timestamp())
 }
 
 fn http_date(text: &str) -> Option<Zoned> {

@@ -56,7 +56,8 @@ pub struct Api {
 }
 
 impl Api {
-    /// A client that follows no redirect and repeats no request by itself: each request on the
+    /// A client that speaks HTTP/2 where the platform does, over connections that it keeps. It
+    /// follows no redirect and repeats no request by itself: each request on the
     /// wire is one that a permit was taken for. To be made after [`crate::telemetry::start`], or
     /// its requests are not counted.
     ///
@@ -78,6 +79,7 @@ impl Api {
             .retry(retry::never())
             .referer(false)
             .gzip(true)
+            .brotli(true)
             .pool_idle_timeout(Duration::from_mins(1))
             .pool_max_idle_per_host(32)
             .build()

@@ -7,7 +7,7 @@ use serde_json::value::RawValue;
 
 use crate::drift::{CanonicalError, ContentHash, Shape, canonical, content_hash};
 use crate::ids::ExternalId;
-use crate::platform::PlatformError;
+use crate::platform::{Notice, PlatformError};
 
 /// Longest cursor that is kept, in bytes.
 const MAX_CURSOR_BYTES: usize = 4096;
@@ -23,6 +23,9 @@ pub struct RecordKind {
     pub batch: u32,
     /// Whether a scan can be limited to what changed since an instant.
     pub changed_since: bool,
+    /// Whether its records are mirrored. A kind that is not is only scanned for hints of others,
+    /// and only from an instant on.
+    pub mirrored: bool,
     /// The fields that count, and the arrays whose order does not.
     pub shape: &'static Shape,
 }
@@ -112,6 +115,8 @@ pub struct Page {
     pub next: Option<String>,
     /// The latest `version` that the platform gave, for the watermark. May lie in the future.
     pub latest: Option<Timestamp>,
+    /// Other records that the page says something happened to, each once.
+    pub hints: Vec<Notice>,
 }
 
 /// Makes a page of what an answer held, each record once, the last of those with the same id.
@@ -137,5 +142,5 @@ pub(super) fn page(
         .filter(|record| seen.insert(record.external_id.clone()))
         .collect();
     records.reverse();
-    Ok(Page { records, next, latest })
+    Ok(Page { records, next, latest, hints: Vec::new() })
 }

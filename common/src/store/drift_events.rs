@@ -94,8 +94,9 @@ pub async fn prune(db: impl PgExecutor<'_>, keep: Duration) -> Result<u64, Store
 /// Writes the drift that a batch found and repaired; the records that had drifted.
 ///
 /// A difference is drift when nobody had told us of it: the look was unprompted, and the record had
-/// no notice, neither one that the batch closes nor one that came in while the fetch ran. What the
-/// first complete run of a record type creates is an import and no drift.
+/// no notice, neither one that the batch closes nor one that came in while the fetch ran, nor did
+/// it change a moment ago ([`WriteBatch::young`]). What the first complete run of a record type
+/// creates is an import and no drift.
 pub(super) async fn record(
     tx: &mut PgTransaction<'_>,
     batch: &WriteBatch,
@@ -108,6 +109,7 @@ pub(super) async fn record(
     let mut rows = Rows::default();
     for judged in judged.iter().filter(|judged| judged.outcome.is_difference()) {
         if judged.closed.is_none()
+            && !judged.is_young(batch)
             && let Some(operation) = operations.get(&judged.look.external_id)
         {
             rows.push(judged, *operation);

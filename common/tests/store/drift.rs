@@ -180,3 +180,20 @@ async fn repaired_drift_is_forgotten_after_a_while_and_open_drift_is_not(db: PgP
     assert_eq!(latest(&scene.db, 10).await.unwrap().len(), 2);
     assert_eq!(prune(&scene.db, week).await.unwrap(), 0);
 }
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_record_that_changed_a_moment_ago_is_no_drift(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.look(1, found("a", 1)).await;
+    for (content, age, drift) in [(2, 59, false), (3, 60, true)] {
+        let seconds = 1000 * i64::from(content);
+        let mut look = found("a", content);
+        if let Finding::Found { remote_version, .. } = &mut look.finding {
+            *remote_version = Some(scene.at(seconds - age));
+        }
+        let mut batch = scene.fetch(seconds, vec![look]);
+        (batch.trigger, batch.young) = (Trigger::SpotCheck, Duration::from_mins(1));
+        let verdict = scene.write(&batch).await.unwrap()[0];
+        assert_eq!(verdict, Verdict { outcome: Outcome::Changed, drift }, "{age} s ago");
+    }
+}

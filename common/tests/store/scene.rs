@@ -57,6 +57,7 @@ impl Scene {
             looks,
             close_notices: Vec::new(),
             confirm_after: CONFIRM_AFTER,
+            young: Duration::ZERO,
             trace: String::new(),
         }
     }

@@ -47,6 +47,7 @@ impl Scene {
             looks: vec![Look { external_id: id.into(), finding }],
             close_notices: Vec::new(),
             confirm_after: Duration::from_secs(30),
+            young: Duration::ZERO,
             trace: String::new(),
         };
         let mut tx = self.db.begin().await.unwrap();

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::str::FromStr;
 use std::time::Duration;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use common::config::ScanMode;
 use common::fleet::Fleet;
 use common::job::{Job, Priority, Task};
@@ -46,6 +46,12 @@ impl Bulk {
                         known.join(", ")
                     )
                 })?;
+                if !kind.mirrored && schedule.mode == ScanMode::Full {
+                    bail!(
+                        "connections.{}.schedules[{n}].mode: {record_type} is not mirrored, only read for hints: write changes",
+                        connection.lane()
+                    );
+                }
                 let mode = match schedule.mode {
                     // Where a platform cannot say what changed, everything is read.
                     ScanMode::Changes if kind.changed_since => Mode::Changes,
@@ -88,7 +94,8 @@ impl Bulk {
         }
         let changed_since = match schedule.mode {
             Mode::Full => None,
-            // Without a watermark there was no run yet: everything is read.
+            // Without a watermark there was no run yet: everything is read, or nothing where only
+            // hints are read.
             Mode::Changes => {
                 bulk_runs::watermark(&mut *tx, schedule.connection, &schedule.record_type)
                     .await?

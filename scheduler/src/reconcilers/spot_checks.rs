@@ -36,9 +36,9 @@ impl SpotChecks {
             return Ok(0);
         }
         let mut added = 0;
-        let kinds = connection.platform.records();
-        for kind in kinds {
-            let share = u32::try_from(kinds.len()).unwrap_or(u32::MAX);
+        let kinds = || connection.platform.records().iter().filter(|kind| kind.mirrored);
+        let share = u32::try_from(kinds().count()).unwrap_or(u32::MAX);
+        for kind in kinds() {
             let wanted =
                 spare_looks(connection, kind.name, kind.batch, self.horizon, &depths) / share;
             let record_type = kind.name.into();

@@ -71,6 +71,37 @@ fn a_record_in_its_wrapping_is_noticed() {
     assert_eq!(ended.err, "");
 }
 
+/// The same for every kind of record that there are samples of.
+#[test]
+fn each_kind_of_record_has_a_hash() {
+    let samples = |platform: &str| format!("../common/src/platform/{platform}/samples");
+    let kinds = [
+        ("klaviyo", "list", "/attributes/name"),
+        ("klaviyo", "list-membership", "/attributes/joined_group_at"),
+        ("klaviyo", "event", "/attributes/datetime"),
+        ("eventbrite", "event", "/name/text"),
+        ("eventbrite", "attendee", "/status"),
+        ("eventbrite", "order", "/status"),
+    ];
+    for (platform, kind, counts) in kinds {
+        let text = std::fs::read_to_string(format!("{}/{kind}.json", samples(platform))).unwrap();
+        let mut record: Value = serde_json::from_str(&text).unwrap();
+        if let Some(data) = record.get("data") {
+            record = data.get(0).unwrap_or(data).clone();
+        }
+        let arguments = ["hash", "--platform", platform, "--record-type", kind, "--json"];
+        let hash = |record: &Value| {
+            syncline(&arguments, &[], record.to_string().as_bytes()).json()["hash"].clone()
+        };
+        let first = hash(&record);
+        record["resource_uri"] = json!("https://elsewhere.example/");
+        record["links"] = json!({ "self": "https://elsewhere.example/" });
+        assert_eq!(hash(&record), first, "{platform} {kind}");
+        *record.pointer_mut(counts).unwrap() = json!("another");
+        assert_ne!(hash(&record), first, "{platform} {kind}");
+    }
+}
+
 #[test]
 fn what_cannot_be_hashed_is_an_error_that_says_where() {
     let arguments = ["hash", "--platform", "klaviyo", "--record-type", "profile"];

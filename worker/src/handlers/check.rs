@@ -35,7 +35,9 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
     // What is open now is answered by what is fetched after now.
     let open = inbox::open_for(db, connection.id, record_type, &ids).await?;
     let looks = connection.platform.look(&work.call(kind.name), kind, &ids).await?;
-    let stored = records::stored(db, connection.id, record_type, &ids).await?;
+    // A look can tell of another record than it was asked for: the one it was merged with.
+    let told: Vec<_> = looks.iter().map(|look| look.external_id().clone()).collect();
+    let stored = records::stored(db, connection.id, record_type, &told).await?;
 
     let consistency = &connection.account.consistency;
     let young = young(&looks, &stored, &open, consistency);
@@ -59,6 +61,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         looks,
         close_notices: open.notices.iter().map(|notice| notice.id).collect(),
         confirm_after: work.worker.settings.missing_confirm_after,
+        young: consistency.young,
         trace: telemetry::current_traceparent(),
     };
     let mut tx = db.begin().await?;

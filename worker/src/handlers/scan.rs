@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use common::ids::RecordType;
 use common::job::{Job, JobId, Priority, Task};
-use common::platform::{Look, PlatformError, RecordKind, ScanFrom};
+use common::platform::{Look, Notice, PlatformError, RecordKind, ScanFrom};
 use common::queue::Outcome;
+use common::store::StoreError;
 use common::store::bulk_runs::{self, BulkRun, Mode, PageProgress};
+use common::store::inbox::{self, Delivery, Source};
 use common::store::records::{self, Trigger, Verdict, WriteBatch};
-use common::store::{StoreError, inbox};
 use common::telemetry;
 use sqlx::postgres::PgTransaction;
 use tracing::{error, info, warn};
@@ -79,10 +80,12 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         // checks find the record as it is now.
         close_notices: Vec::new(),
         confirm_after: work.worker.settings.missing_confirm_after,
+        young: connection.account.consistency.young,
         trace: telemetry::current_traceparent(),
     };
     let last = page.next.is_none();
     let mut tx = db.begin().await?;
+    let hints = write_down_hints(work, &page.hints, &mut tx).await?;
     let verdicts = records::write(&mut tx, &batch).await?;
     let progress = progress(page.next, page.latest, &verdicts);
     match bulk_runs::advance(&mut tx, &run, &progress).await {
@@ -93,6 +96,9 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
     let end = if last { Some(end(work, kind, &run, &mut tx).await?) } else { None };
     tx.commit().await?;
     work.worker.count_verdicts(connection, work.priority, &verdicts);
+    if let Err(error) = work.worker.fleet.queue.enqueue(&hints).await {
+        warn!(%error, "not enqueued yet: the sweeper will");
+    }
     match end {
         None => return Ok(vec![again()]),
         Some(End::Halted) => {}
@@ -105,6 +111,37 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         }
     }
     Ok(vec![Then::Settle(Outcome::Ack)])
+}
+
+/// What the platform says happened to other records is a notice like a webhook, only later: it is
+/// written down with the page that told it, so that it is not lost with Redis. The checks that
+/// answer it wait in line before the next page, which so never runs far ahead of them.
+async fn write_down_hints(
+    work: &Work<'_>,
+    hints: &[Notice],
+    tx: &mut PgTransaction<'_>,
+) -> Result<Vec<Job>, Failure> {
+    if hints.is_empty() {
+        return Ok(Vec::new());
+    }
+    let trace = telemetry::current_traceparent();
+    let notices: Vec<_> =
+        hints.iter().map(|hint| (hint.record_type.clone(), hint.external_id.clone())).collect();
+    let delivery = Delivery {
+        connection: work.connection.id,
+        priority: Priority::Bulk,
+        source: Source::Webhook,
+        trace: &trace,
+        notices: &notices,
+    };
+    inbox::accept(&mut **tx, &delivery).await?;
+    let job = |(record_type, external_id)| Job {
+        lane: work.connection.lane().clone(),
+        task: Task::Check { record_type, external_id },
+        priority: Priority::Bulk,
+        trace: trace.clone(),
+    };
+    Ok(notices.into_iter().map(job).collect())
 }
 
 /// How a run ended after its last page.

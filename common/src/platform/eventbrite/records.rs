@@ -1,6 +1,7 @@
 //! Events, attendees and orders: what counts of them, and how they come.
 
 use serde::Deserialize;
+use serde_json::Value;
 use serde_json::value::RawValue;
 
 use crate::drift::{Field, Shape};
@@ -21,6 +22,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: PAGE,
         changed_since: false,
+        mirrored: true,
         shape: &EVENT_SHAPE,
     },
     RecordKind {
@@ -28,6 +30,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: PAGE,
         changed_since: true,
+        mirrored: true,
         shape: &ATTENDEE_SHAPE,
     },
     RecordKind {
@@ -35,6 +38,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: 1,
         changed_since: true,
+        mirrored: true,
         shape: &ORDER_SHAPE,
     },
 ];
@@ -186,7 +190,55 @@ pub(super) fn attendee_parts(id: &ExternalId) -> Option<(&str, &str)> {
 struct Head {
     id: String,
     event_id: Option<String>,
-    changed: Option<String>,
+    #[serde(default)]
+    changed: Value,
+    #[serde(default)]
+    resource_uri: Value,
+}
+
+impl Head {
+    /// The event of an attendee, who also says where to be found: below an event or, by another
+    /// route, below an order.
+    fn event(&self) -> Option<String> {
+        let in_uri = || match place(self.resource_uri.as_str()?)? {
+            Place::Attendee { event, .. } => Some(event.to_owned()),
+            Place::Event(_) | Place::Order(_) => None,
+        };
+        self.event_id.clone().or_else(in_uri)
+    }
+}
+
+/// Where the documents say that every record is.
+pub(super) const API: &str = "https://www.eventbriteapi.com/v3/";
+
+/// A record, by where it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Place<'a> {
+    Event(&'a str),
+    Attendee {
+        event: &'a str,
+        attendee: &'a str,
+    },
+    /// Or an attendee of it: this form has no event in it, without which an attendee cannot be
+    /// read.
+    Order(&'a str),
+}
+
+/// Takes the address of a record apart. It is never followed.
+pub(super) fn place(url: &str) -> Option<Place<'_>> {
+    let path = url.strip_prefix(API)?;
+    let steps: Vec<_> = path.strip_suffix('/').unwrap_or(path).split('/').collect();
+    Some(match *steps.as_slice() {
+        ["events", event] if is_id(event) => Place::Event(event),
+        ["events", event, "attendees", attendee] if is_id(event) && is_id(attendee) => {
+            Place::Attendee { event, attendee }
+        }
+        ["orders", order] if is_id(order) => Place::Order(order),
+        ["orders", order, "attendees", attendee] if is_id(order) && is_id(attendee) => {
+            Place::Order(order)
+        }
+        _ => return None,
+    })
 }
 
 /// Reads one record of any kind: found, or unclear when it has no canonical form.
@@ -194,12 +246,12 @@ pub(super) fn read(kind: &RecordKind, payload: &RawValue) -> Result<Look, Platfo
     let nameless = || PlatformError::Unexpected { what: format!("an {} without an id", kind.name) };
     let head: Head = serde_json::from_str(payload.get()).map_err(|_| nameless())?;
     let id = if kind.name == ATTENDEE {
-        attendee_id(&head.event_id.ok_or_else(nameless)?, &head.id)
+        attendee_id(&head.event().ok_or_else(nameless)?, &head.id)
     } else {
         ExternalId::new(head.id)
     };
     // `changed` is a hint; one that cannot be read is as good as none.
-    let version = head.changed.and_then(|changed| changed.parse().ok());
+    let version = head.changed.as_str().and_then(|changed| changed.parse().ok());
     Ok(match kind.snapshot(id.clone(), payload, version) {
         Ok(snapshot) => Look::Found(snapshot),
         Err(error) => Look::unclear(&id, error.to_string()),

@@ -1,29 +1,24 @@
 //! What Klaviyo's refusals mean.
 
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::platform::PlatformError;
 use crate::platform::answer::{Answer, Meaning, error_code};
 
-/// The first of the errors in a body; all empty where there is none.
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct ErrorObject {
-    code: String,
-    detail: String,
-    source: Source,
-}
-
-#[derive(Default, Deserialize)]
-#[serde(default)]
-struct Source {
-    parameter: Option<String>,
-}
-
+/// What is told with a refusal; empty where it has another form.
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Body {
     errors: Vec<ErrorObject>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct ErrorObject {
+    code: Value,
+    detail: Value,
+    source: Value,
 }
 
 /// Sorts an answer by what can be done about it.
@@ -35,30 +30,53 @@ pub(super) fn meaning(answer: &Answer) -> Meaning {
     if let Some(meaning) = answer.common_meaning() {
         return meaning;
     }
-    let error = answer
-        .json::<Body>()
-        .ok()
-        .and_then(|body| body.errors.into_iter().next())
-        .unwrap_or_default();
-    let reason = format!("{} {}", answer.status.as_u16(), error_code(&error.code));
+    let errors = answer.json::<Body>().unwrap_or_default().errors;
+    let code = errors.first().map(ErrorObject::code).unwrap_or_default();
+    let reason = format!("{} {}", answer.status.as_u16(), error_code(code));
     Meaning::Failed(match answer.status.as_u16() {
         404 => return Meaning::Missing,
         401 | 403 => PlatformError::Unauthorized { reason },
-        400 if error.is_about_credentials() => PlatformError::Unauthorized { reason },
-        400 if error.source.parameter.is_some_and(|parameter| parameter.contains("cursor")) => {
-            PlatformError::CursorLost
+        400 if errors.iter().any(ErrorObject::is_about_credentials) => {
+            PlatformError::Unauthorized { reason }
         }
+        400 if errors.iter().any(ErrorObject::is_about_the_cursor) => PlatformError::CursorLost,
         410 => PlatformError::Retired { reason },
         _ => PlatformError::Unexpected { what: format!("status {reason}") },
     })
 }
 
 impl ErrorObject {
-    /// The codes are unpublished; these words are in all that have been seen.
+    fn code(&self) -> &str {
+        self.code.as_str().unwrap_or_default()
+    }
+
+    /// The part of the query that is wrong.
+    fn parameter(&self) -> &str {
+        self.source.get("parameter").and_then(Value::as_str).unwrap_or_default()
+    }
+
+    fn is_about_the_cursor(&self) -> bool {
+        self.parameter().contains("cursor")
+    }
+
+    /// The codes are unpublished; these words are in all that have been seen. What is wrong with a
+    /// parameter of ours may quote anything.
     fn is_about_credentials(&self) -> bool {
-        let text = format!("{} {}", self.code, self.detail).to_lowercase();
-        ["api key", "api_key", "api-key", "private key", "authenticat", "authoriz"]
-            .iter()
-            .any(|word| text.contains(word))
+        let of_ours = ["filter", "sort", "page", "fields", "include", "additional-fields"];
+        if of_ours.iter().any(|parameter| self.parameter().starts_with(parameter)) {
+            return false;
+        }
+        let detail = self.detail.as_str().unwrap_or_default();
+        let text = format!("{} {detail}", self.code()).to_lowercase();
+        let words = [
+            "api key",
+            "api_key",
+            "api-key",
+            "private key",
+            "authenticat",
+            "authoriz",
+            "credential",
+        ];
+        words.iter().any(|word| text.contains(word))
     }
 }

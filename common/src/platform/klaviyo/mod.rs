@@ -1,9 +1,11 @@
 //! Klaviyo: profiles, by the API of revision 2026-07-15.
 
+mod document;
 mod errors;
 mod limits;
 mod look;
-mod profile;
+mod membership;
+mod records;
 mod scan;
 #[cfg(test)]
 mod tests;
@@ -15,6 +17,7 @@ use async_trait::async_trait;
 
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
+use crate::platform::klaviyo::records::{EVENT, MEMBERSHIP};
 use crate::platform::{
     Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
     ScanFrom, WebhookRequest,
@@ -43,7 +46,7 @@ impl Platform for Klaviyo {
     }
 
     fn records(&self) -> &'static [RecordKind] {
-        &[profile::KIND]
+        &records::KINDS
     }
 
     fn base_url(&self) -> &'static str {
@@ -72,7 +75,13 @@ impl Platform for Klaviyo {
         kind: &RecordKind,
         ids: &[ExternalId],
     ) -> Result<Vec<Look>, PlatformError> {
-        look::profiles(call, kind, ids).await
+        match kind.name {
+            MEMBERSHIP => membership::look(call, kind, ids).await,
+            EVENT => {
+                Ok(ids.iter().map(|id| Look::unclear(id, "events are not mirrored")).collect())
+            }
+            _ => look::records(call, kind, ids).await,
+        }
     }
 
     async fn scan(
@@ -81,6 +90,10 @@ impl Platform for Klaviyo {
         kind: &RecordKind,
         from: &ScanFrom,
     ) -> Result<Page, PlatformError> {
-        scan::profiles(call, kind, from).await
+        match kind.name {
+            MEMBERSHIP => membership::scan(call, kind, from).await,
+            EVENT => scan::events(call, from).await,
+            _ => scan::records(call, kind, from).await,
+        }
     }
 }

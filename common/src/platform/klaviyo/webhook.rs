@@ -1,14 +1,11 @@
 //! System webhooks: up to a thousand events, signed over the body and the time.
 
-use std::collections::BTreeSet;
-
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use sha2::Sha256;
 
-use crate::ids::ExternalId;
-use crate::platform::klaviyo::profile;
+use crate::platform::klaviyo::scan::{Relationships, notices};
 use crate::platform::{Account, Notice, Refused, WebhookRequest};
 
 /// Most events in one delivery.
@@ -40,21 +37,6 @@ struct Event {
     relationships: Option<Relationships>,
 }
 
-#[derive(Deserialize)]
-struct Relationships {
-    profile: Option<Relationship>,
-}
-
-#[derive(Deserialize)]
-struct Relationship {
-    data: Option<Reference>,
-}
-
-#[derive(Deserialize)]
-struct Reference {
-    id: String,
-}
-
 /// One notice for each profile that did something. Events without a profile do not concern us.
 pub(super) fn receive(
     account: &Account,
@@ -71,15 +53,12 @@ pub(super) fn receive(
     if delivery.data.len() > MAX_EVENTS {
         return Err(Refused::NotUnderstood(format!("more than {MAX_EVENTS} events")));
     }
-    let ids: BTreeSet<_> = delivery
+    let profiles = delivery
         .data
         .into_iter()
-        .filter_map(|item| Some(item.payload.data.relationships?.profile?.data?.id))
-        .filter(|id| profile::is_id(id))
+        .filter_map(|item| item.payload.data.relationships?.profile())
         .collect();
-    let notice =
-        |id| Notice { record_type: profile::KIND.name.into(), external_id: ExternalId::new(id) };
-    Ok(ids.into_iter().map(notice).collect())
+    Ok(notices(profiles))
 }
 
 /// HMAC-SHA256 in hex, over the raw body and right behind it the time as the header has it.

@@ -34,25 +34,53 @@ struct Samples {
 fn samples(platform: &str) -> Samples {
     match platform {
         "klaviyo" => Samples {
-            records: vec![Record {
-                kind: "profile",
-                payload: include_str!("../klaviyo/samples/profile.json"),
-                volatile: &[
-                    "/attributes/updated",
-                    "/attributes/last_event_date",
-                    "/attributes/location/ip",
-                    "/attributes/predictive_analytics",
-                    "/relationships/lists/links/self",
-                    "/links/self",
-                ],
-                real: &[
-                    "/attributes/email",
-                    "/attributes/location/city",
-                    "/attributes/properties/vip",
-                    "/attributes/properties/favourite_colours/0",
-                ],
-                unordered: &[],
-            }],
+            records: vec![
+                Record {
+                    kind: "profile",
+                    payload: include_str!("../klaviyo/samples/profile.json"),
+                    volatile: &[
+                        "/attributes/updated",
+                        "/attributes/last_event_date",
+                        "/attributes/location/ip",
+                        "/attributes/predictive_analytics",
+                        "/relationships/lists/links/self",
+                        "/links/self",
+                    ],
+                    real: &[
+                        "/attributes/email",
+                        "/attributes/location/city",
+                        "/attributes/properties/vip",
+                        "/attributes/properties/favourite_colours/0",
+                    ],
+                    unordered: &[],
+                },
+                Record {
+                    kind: "list",
+                    payload: include_str!("../klaviyo/samples/list.json"),
+                    volatile: &["/attributes/updated", "/links/self"],
+                    real: &["/attributes/name", "/attributes/opt_in_process"],
+                    unordered: &[],
+                },
+                Record {
+                    kind: "list-membership",
+                    payload: include_str!("../klaviyo/samples/list-membership.json"),
+                    volatile: &["/links/self", "/attributes/updated", "/attributes/email"],
+                    real: &["/id", "/attributes/joined_group_at"],
+                    unordered: &[],
+                },
+                Record {
+                    kind: "event",
+                    payload: include_str!("../klaviyo/samples/event.json"),
+                    volatile: &["/links/self"],
+                    real: &[
+                        "/attributes/datetime",
+                        "/attributes/event_properties/List",
+                        "/relationships/profile/data/id",
+                        "/relationships/metric/data/id",
+                    ],
+                    unordered: &[],
+                },
+            ],
             webhook: include_bytes!("../klaviyo/samples/webhook-subscribed.json"),
             sign: Some(sign_as_klaviyo),
         },
@@ -120,7 +148,7 @@ fn each_record(check: impl Fn(&dyn Platform, &Record, &Value)) {
         for record in &samples.records {
             let mut payload: Value = serde_json::from_str(record.payload).unwrap();
             if let Some(data) = payload.get("data") {
-                payload = data.clone();
+                payload = data.get(0).unwrap_or(data).clone();
             }
             check(platform, record, &payload);
         }
@@ -241,6 +269,9 @@ fn hashes_of_the_samples_are_the_same_in_every_release() {
     eventbrite attendee 1ff39a966f35ca54858111b8d00b4494
     eventbrite order 3c2bad718c9641cfc348f54030fbbf65
     klaviyo profile 307a42051417680e755635a06aab44f0
+    klaviyo list 2251c1fcf40f9ba242c077d8c31ceb07
+    klaviyo list-membership 28c345d083ffaf6bc7b92c94e24429b8
+    klaviyo event bb257da412efe7480b58eb4c846f3866
     ");
 }
 

@@ -1,14 +1,23 @@
 //! What holds for every request, whatever the platform.
 
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
+use flate2::Compression;
+use flate2::write::GzEncoder;
 use futures_util::stream;
-use http::header::LOCATION;
+use http::header::{CONTENT_ENCODING, LOCATION};
 use opentelemetry::trace::TracerProvider;
 use opentelemetry_sdk::trace::SdkTracerProvider;
+use rustls::SupportedCipherSuite;
+use rustls::crypto::{CryptoProvider, ring};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::task::JoinSet;
 use tracing_subscriber::layer::SubscriberExt;
 use url::Url;
 
@@ -48,7 +57,7 @@ async fn a_request_carries_the_token_and_costs_one_permit() {
     let header = |name: &str| seen[0].headers[name].to_str().unwrap().to_owned();
     assert_eq!(header("authorization"), format!("Bearer {TOKEN}"));
     assert_eq!(header("user-agent"), concat!("Syncline/", env!("CARGO_PKG_VERSION")));
-    assert!(header("accept-encoding").contains("gzip"));
+    assert_eq!(header("accept-encoding"), "gzip, br");
 }
 
 #[tokio::test]
@@ -98,6 +107,111 @@ async fn an_answer_without_end_is_cut_off() {
     let what = transient(look_at_order(&api(), &purse, &fake.url).await);
     assert_eq!(what, "a body of more than 65536 bytes");
     assert_eq!(purse.settled().len(), 1);
+}
+
+/// How a platform may pack its answer.
+fn packed(encoding: &str, body: &[u8]) -> Response {
+    let mut packed = Vec::new();
+    if encoding == "gzip" {
+        let mut gzip = GzEncoder::new(&mut packed, Compression::best());
+        gzip.write_all(body).unwrap();
+        gzip.finish().unwrap();
+    } else {
+        brotli::CompressorWriter::new(&mut packed, 4096, 9, 22).write_all(body).unwrap();
+    }
+    ([(CONTENT_ENCODING, encoding.to_owned())], packed).into_response()
+}
+
+#[tokio::test]
+async fn a_packed_answer_is_unpacked_and_a_bomb_is_cut_off() {
+    for encoding in ["gzip", "br"] {
+        let fake = Fake::start(move |_| packed(encoding, br#"{"id":"1"}"#)).await;
+        let looked = look_at_order(&api(), &Purse::of(1), &fake.url).await.unwrap();
+        assert!(matches!(looked, Look::Found(_)), "{encoding}");
+
+        let bomb = vec![b' '; 16 << 20];
+        let fake = Fake::start(move |_| {
+            let answer = packed(encoding, &bomb);
+            assert!(answer.body().size_hint().exact().unwrap() < 64 << 10, "too large before");
+            answer
+        })
+        .await;
+        let what = transient(look_at_order(&api(), &Purse::of(1), &fake.url).await);
+        assert_eq!(what, "a body of more than 65536 bytes", "{encoding}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_packed_otherwise_than_it_says_is_a_passing_failure() {
+    for encoding in ["gzip", "br"] {
+        let fake = Fake::start(move |_| {
+            ([(CONTENT_ENCODING, encoding)], answer(200, r#"{"id":"1"}"#)).into_response()
+        })
+        .await;
+        let what = transient(look_at_order(&api(), &Purse::of(1), &fake.url).await);
+        assert!(what.starts_with("broken off"), "{encoding}: {what}");
+    }
+}
+
+/// Answers each request on one connection, and counts the connections.
+#[tokio::test]
+async fn a_connection_is_kept_for_the_next_request() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let mut tasks = JoinSet::new();
+    let connections = Arc::new(AtomicUsize::new(0));
+    let counted = Arc::clone(&connections);
+    tasks.spawn(async move {
+        let mut open = JoinSet::new();
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            counted.fetch_add(1, Ordering::Relaxed);
+            open.spawn(async move {
+                let mut request = [0; 4096];
+                while stream.read(&mut request).await.unwrap_or(0) > 0 {
+                    let said = b"HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\n{\"id\":\"1\"}";
+                    stream.write_all(said).await.unwrap();
+                }
+            });
+        }
+    });
+    let (api, purse) = (api(), Purse::of(5));
+    for _ in 0..5 {
+        look_at_order(&api, &purse, &url).await.unwrap();
+    }
+    assert_eq!(connections.load(Ordering::Relaxed), 1);
+}
+
+/// Which protocols the client names when it opens a TLS connection (RFC 7301).
+#[tokio::test]
+async fn a_platform_with_tls_is_offered_http_2_and_http_1() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("https://{}", listener.local_addr().unwrap()).parse().unwrap();
+    let hello = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut hello = vec![0; 16 << 10];
+        let read = stream.read(&mut hello).await.unwrap();
+        hello.truncate(read);
+        hello
+    };
+    let (api, purse) = (api(), Purse::of(1));
+    let (hello, looked) = tokio::join!(hello, look_at_order(&api, &purse, &url));
+    let offers = b"\x02h2\x08http/1.1";
+    assert!(hello.windows(offers.len()).any(|window| window == offers), "{hello:?}");
+    assert!(transient(looked).starts_with("no connection"));
+}
+
+/// Ring, of which there is one in the process; not the C library that rustls prefers.
+#[tokio::test]
+async fn the_cryptography_is_ring() {
+    let _api = api();
+    let installed = CryptoProvider::get_default().unwrap();
+    let suites = |provider: &CryptoProvider| {
+        provider.cipher_suites.iter().map(SupportedCipherSuite::suite).collect::<Vec<_>>()
+    };
+    assert_eq!(suites(installed), suites(&ring::default_provider()));
+    let random = |provider: &CryptoProvider| format!("{:?}", provider.secure_random);
+    assert_eq!(random(installed), random(&ring::default_provider()));
 }
 
 #[tokio::test]

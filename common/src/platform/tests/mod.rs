@@ -4,6 +4,7 @@
 pub(super) mod contract;
 pub(super) mod fake;
 mod http;
+pub(super) mod noise;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;

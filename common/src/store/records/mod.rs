@@ -152,6 +152,9 @@ pub struct WriteBatch {
     /// How much later than the first look a second one must begin to make a deletion of a missing
     /// record.
     pub confirm_after: Duration,
+    /// A difference in a record that changed at the platform less than this long ago is no drift:
+    /// the notice of it may be on its way, and what was fetched before it may have been old.
+    pub young: Duration,
     /// The W3C `traceparent` of the span that writes, or empty.
     pub trace: String,
 }

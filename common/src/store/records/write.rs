@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::PgTransaction;
 
 use super::judge::{Held, Stamp, judge};
@@ -42,6 +42,15 @@ impl<'a> Judged<'a> {
             Finding::Found { diff: Some(diff), .. } => Some(storable(diff.get())),
             _ => None,
         }
+    }
+
+    /// Whether the platform says that the record changed less than `batch.young` ago.
+    pub(in crate::store) fn is_young(&self, batch: &WriteBatch) -> bool {
+        let Finding::Found { remote_version: Some(changed_at), .. } = self.look.finding else {
+            return false;
+        };
+        let young = SignedDuration::try_from(batch.young).unwrap_or(SignedDuration::MAX);
+        batch.fetched_at.duration_since(changed_at) < young
     }
 
     /// The hash after; `None` where the record is gone.
