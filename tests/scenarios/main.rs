@@ -6,6 +6,8 @@ mod door;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
+mod hints;
+#[cfg(test)]
 mod late_reads;
 #[cfg(test)]
 mod layers;

@@ -62,15 +62,41 @@ fn members_are_in_the_order_of_their_utf_16_units() {
     );
 }
 
+/// By code unit and by nothing that a reader of some language expects; and what looks equal is not.
+#[test]
+fn order_and_texts_know_no_language() {
+    check(
+        r#"{"pêche":3,"peach":1,"péché":2,"sin":4,"Sin":0}"#,
+        &Shape::Verbatim,
+        r#"{"Sin":0,"peach":1,"péché":2,"pêche":3,"sin":4}"#,
+    );
+    check(
+        r#"{"b":{"z":{"h":"x","H":5},"\n":56.0},"10":{},"":"empty","a":{},"111":[{"e":1,"E":2}],"1":0,"A":[]}"#,
+        &Shape::Verbatim,
+        r#"{"":"empty","1":0,"10":{},"111":[{"E":2,"e":1}],"A":[],"a":{},"b":{"\n":56,"z":{"H":5,"h":"x"}}}"#,
+    );
+    check("\"A\\u030a\"", &Shape::Verbatim, "\"A\u{30a}\"");
+    assert_ne!(form("\"A\\u030a\"", &Shape::Verbatim), form("\"\\u00c5\"", &Shape::Verbatim));
+    check("\"\\u2028\\u2029\\/</script>\"", &Shape::Verbatim, "\"\u{2028}\u{2029}/</script>\"");
+    check(
+        "[56, {\"d\": true, \"10\": null, \"1\": [ ]}]",
+        &Shape::Verbatim,
+        r#"[56,{"1":[],"10":null,"d":true}]"#,
+    );
+}
+
+/// RFC 8785, appendix B.
 #[test]
 fn doubles_are_printed_as_ecmascript_prints_them() {
-    let cases: [(u64, &str); 18] = [
+    let cases: [(u64, &str); 24] = [
         (0x0000_0000_0000_0000, "0"),
         (0x8000_0000_0000_0000, "0"),
         (0x0000_0000_0000_0001, "5e-324"),
         (0x8000_0000_0000_0001, "-5e-324"),
         (0x7fef_ffff_ffff_ffff, "1.7976931348623157e+308"),
+        (0xffef_ffff_ffff_ffff, "-1.7976931348623157e+308"),
         (0x4340_0000_0000_0000, "9007199254740992"),
+        (0xc340_0000_0000_0000, "-9007199254740992"),
         (0x4430_0000_0000_0000, "295147905179352830000"),
         (0x44b5_2d02_c7e1_4af5, "9.999999999999997e+22"),
         (0x44b5_2d02_c7e1_4af6, "1e+23"),
@@ -80,6 +106,10 @@ fn doubles_are_printed_as_ecmascript_prints_them() {
         (0x444b_1ae4_d6e2_ef50, "1e+21"),
         (0x3eb0_c6f7_a0b5_ed8c, "9.999999999999997e-7"),
         (0x3eb0_c6f7_a0b5_ed8d, "0.000001"),
+        (0x41b3_de43_5555_5553, "333333333.3333332"),
+        (0x41b3_de43_5555_5554, "333333333.33333325"),
+        (0x41b3_de43_5555_5555, "333333333.3333333"),
+        (0x41b3_de43_5555_5556, "333333333.3333334"),
         (0x41b3_de43_5555_5557, "333333333.33333343"),
         (0xbecb_f647_612f_3696, "-0.0000033333333333333333"),
         (0x4314_3ff3_c1cb_0959, "1424953923781206.2"),
@@ -175,7 +205,23 @@ fn what_has_no_canonical_form_is_refused() {
     assert!(matches!(refused(&nested(200_000)), CanonicalError::TooDeep));
     assert!(matches!(refused("1e400"), CanonicalError::NumberTooLarge));
     assert!(matches!(refused(&" ".repeat(9 << 20)), CanonicalError::TooLong));
-    for bad in ["", "{", "01", "[1,]", "nul", r#""\ud800""#, r#"{"a":"\udc00"}"#, "1 2"] {
+    for bad in [
+        "",
+        "{",
+        "NaN",
+        "Infinity",
+        "-Infinity",
+        "+1",
+        ".5",
+        "1.",
+        "0x1",
+        "01",
+        "[1,]",
+        "nul",
+        r#""\ud800""#,
+        r#"{"a":"\udc00"}"#,
+        "1 2",
+    ] {
         assert!(matches!(refused(bad), CanonicalError::Json { .. }), "{bad:?}");
     }
     // What does not count may be as deep as it likes.
@@ -286,6 +332,17 @@ proptest! {
             real[field] = value;
             prop_assert_ne!(form_of(&real), form_of(&record));
         }
+    }
+
+    /// What is written is the shortest text that is read back as the same double.
+    #[test]
+    fn no_double_is_lost(bits: u64) {
+        let double = f64::from_bits(bits);
+        prop_assume!(double.is_finite());
+        let once = form(&format!("{double:e}"), &Shape::Verbatim);
+        let read: f64 = once.parse().unwrap();
+        prop_assert_eq!((read + 0.0).to_bits(), (double + 0.0).to_bits());
+        prop_assert!(once.len() <= 25);
     }
 
     #[test]

@@ -193,32 +193,41 @@ async fn one_run_of_a_record_type_is_started_at_a_time(db: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_run_reaches_back_to_a_time_and_never_leaves_a_gap(db: PgPool) {
     let scene = Scene::new(db).await;
-    let events = |more: &[&'static str]| {
-        scene.on_connection(&[&["sync", "--record-type", "event"], more].concat())
+    let refused = |arguments: &[&str]| {
+        let lane = ["--connection", scene.lane.as_str()];
+        let ended = scene.call(&[arguments, &lane].concat());
+        assert_eq!(ended.code, 1, "{ended:?}");
+        ended.err
     };
-    assert!(events(&["--full"]).err.contains("only read for hints"));
-    assert!(events(&["--since", "2999-01-01T00:00:00Z"]).err.contains("in the future"));
-    let refused = scene.on_connection(&["check", "--record-type", "event", "5ex"]);
-    assert!(refused.err.contains("only read for hints"), "{refused:?}");
-    let profiles = ["sync", "--record-type", "profile", "--since", "2026-01-01T00:00:00Z"];
-    assert!(scene.on_connection(&profiles).err.contains("no run of profile has ended yet"));
+    let events = ["sync", "--record-type", "event"];
+    assert!(refused(&[&events[..], &["--full"]].concat()).contains("only read for hints"));
+    let future = refused(&[&events[..], &["--since", "2999-01-01T00:00:00Z"]].concat());
+    assert!(future.contains("in the future"), "{future}");
+    let check = refused(&["check", "--record-type", "event", "5ex"]);
+    assert!(check.contains("only read for hints"), "{check}");
+    let first = refused(&["sync", "--record-type", "profile", "--since", "2026-01-01T00:00:00Z"]);
+    assert!(first.contains("no run of profile has ended yet"), "{first}");
 
     let end = async || {
         let run = bulk_runs::latest(&scene.db, 1).await.unwrap()[0].clone();
         bulk_runs::finish(&scene.db, run.id, std::time::Duration::ZERO).await.unwrap();
         run
     };
-    assert!(events(&[]).out.contains("from now on"));
-    let first = end().await;
-    assert_eq!(first.changed_since, None);
-    let long_ago = events(&["--since", "2020-01-01T00:00:00Z"]);
+    let sync = |more: &[&str]| scene.on_connection(&[&events[..], more].concat());
+    assert!(sync(&[]).out.contains("from now on"));
+    assert_eq!(end().await.changed_since, None);
+    let long_ago = sync(&["--since", "2020-01-01T00:00:00Z"]);
     assert!(long_ago.out.contains("what changed since 2020-01-01"), "{long_ago:?}");
     assert_eq!(end().await.changed_since, Some("2020-01-01T00:00:00Z".parse().unwrap()));
     // What came after the last run is read, even when less is asked for.
     let watermark = bulk_runs::latest(&scene.db, 1).await.unwrap()[0].watermark.unwrap();
-    let now = jiff::Timestamp::now().to_string();
-    let since = scene.on_connection(&["sync", "--record-type", "event", "--since", &now]);
-    assert_eq!(since.code, 0, "{since:?}");
+    let now: String = sqlx::query_scalar(
+        "select to_char(now() at time zone 'utc', 'YYYY-MM-DD\"T\"HH24:MI:SS\"Z\"')",
+    )
+    .fetch_one(&scene.db)
+    .await
+    .unwrap();
+    sync(&["--since", &now]);
     assert!(end().await.changed_since.unwrap() <= watermark);
 }
 

@@ -57,7 +57,7 @@ async fn a_request_carries_the_token_and_costs_one_permit() {
     let header = |name: &str| seen[0].headers[name].to_str().unwrap().to_owned();
     assert_eq!(header("authorization"), format!("Bearer {TOKEN}"));
     assert_eq!(header("user-agent"), concat!("Syncline/", env!("CARGO_PKG_VERSION")));
-    assert_eq!(header("accept-encoding"), "gzip, br");
+    assert_eq!(header("accept-encoding"), "gzip,br");
 }
 
 #[tokio::test]
