@@ -8,6 +8,8 @@ mod call;
 mod confirm;
 mod error;
 mod eventbrite;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod klaviyo;
 mod record;
 #[cfg(test)]

@@ -1,4 +1,6 @@
 //! Eventbrite: events, attendees and orders of one organization, by its API v3.
+//!
+//! `docs/platforms/eventbrite.md` has the facts that this is made from, and what is left out and why.
 
 mod errors;
 mod limits;
@@ -24,7 +26,7 @@ use crate::quota::LaneLimits;
 /// The adapter. It knows nothing between two calls.
 pub(super) struct Eventbrite;
 
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
     signal: limits::signal,
@@ -83,5 +85,18 @@ impl Platform for Eventbrite {
         from: &ScanFrom,
     ) -> Result<Page, PlatformError> {
         scan::records(call, kind, from).await
+    }
+}
+
+/// Reads an answer as whatever it may be.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(answer: &super::answer::Answer) {
+    let _meaning = errors::meaning(answer);
+    for kind in &records::KINDS {
+        if let Ok(listing) = answer.json::<scan::Listing<'_>>()
+            && let Ok(payloads) = listing.records(kind)
+        {
+            payloads.iter().for_each(|payload| drop(records::read(kind, payload)));
+        }
     }
 }

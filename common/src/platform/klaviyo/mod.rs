@@ -1,4 +1,7 @@
-//! Klaviyo: profiles, by the API of revision 2026-07-15.
+//! Klaviyo: profiles, lists, list memberships and, as hints, events, by the API of revision
+//! 2026-07-15.
+//!
+//! `docs/platforms/klaviyo.md` has the facts that this is made from, and what is left out and why.
 
 mod document;
 mod errors;
@@ -29,7 +32,7 @@ pub(super) struct Klaviyo;
 
 /// Without the opt-out a retired revision would quietly be answered in the shapes of a later one,
 /// and every record would look changed.
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Klaviyo-API-Key",
     headers: &[
         ("accept", "application/vnd.api+json"),
@@ -95,5 +98,16 @@ impl Platform for Klaviyo {
             EVENT => scan::events(call, from).await,
             _ => scan::records(call, kind, from).await,
         }
+    }
+}
+
+/// Reads an answer as whatever it may be.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(answer: &super::answer::Answer) {
+    let _meaning = errors::meaning(answer);
+    let Ok(listing) = answer.json::<document::Listing<'_>>() else { return };
+    let _next = listing.next();
+    for kind in &records::KINDS {
+        let _records = records::read_all(kind, "L", &listing.data);
     }
 }
