@@ -11,18 +11,21 @@ use tokio_util::sync::CancellationToken;
 use crate::answer::{Answer, Call};
 use crate::chance::Chance;
 use crate::clock::now;
-use crate::config::{AccountConfig, Config};
+use crate::config::{AccountConfig, Config, QuotaScope, Switches};
 use crate::deliver::Courier;
+use crate::edge::{self, Edge};
 use crate::fault::{Fault, Faults};
 use crate::gate::Gate;
 use crate::journal::{Journal, RequestCount};
-use crate::limit::{Limiter, QuotaStats, Refusal, Standing};
+use crate::klaviyo::events::Events;
+use crate::limit::{Counted, Limiter, QuotaStats, Refusal, Standing};
 use crate::locked::Locked;
 use crate::notice::{DeliveryStats, Notice};
-use crate::record::{Platform, RecordId, RecordType};
+use crate::patreon::Tokens;
+use crate::record::{Platform, RecordId, RecordType, Version};
 use crate::records::{Change, ChangeError, ChangeKind, Moment};
 use crate::universe::Universe;
-use crate::{eventbrite, klaviyo};
+use crate::{discord, eventbrite, klaviyo, patreon};
 
 /// Changes made, by kind.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
@@ -52,6 +55,8 @@ pub struct AccountStats {
     pub quotas: Vec<QuotaStats>,
     /// Answers 429 because a quota was used up; injected ones are not among them.
     pub refusals: u64,
+    /// Requests that the edge shut out because too many before them had failed.
+    pub blocked: u64,
     /// Requests by path template and status.
     pub requests: Vec<RequestCount>,
 }
@@ -69,6 +74,13 @@ pub(crate) struct Account {
     pub(crate) looks: Locked<Chance>,
     pub(crate) courier: Arc<Courier>,
     pub(crate) gate: Arc<Gate>,
+    pub(crate) switches: Locked<Switches>,
+    /// What happened with profiles (Klaviyo).
+    pub(crate) events: Locked<Events>,
+    /// Access and refresh tokens (Patreon).
+    pub(crate) tokens: Locked<Tokens>,
+    edge: Locked<Edge>,
+    blocked: Locked<u64>,
     changes: Locked<ChangeStats>,
     refusals: Locked<u64>,
     /// Wakes the task that makes the changes.
@@ -83,12 +95,17 @@ impl Account {
         Self {
             platform,
             universe: Locked::new(Universe::new(platform, &config)),
-            limiter: Locked::new(Limiter::new(&own.quotas, Instant::now())),
+            limiter: Locked::new(Limiter::new(&own.quotas, own.windows, Instant::now(), now())),
             faults: Locked::new(Faults::new(stream("faults"))),
             journal: Locked::new(Journal::new(config.request_log)),
             looks: Locked::new(stream("looks")),
             courier: Arc::new(Courier::new(platform, Arc::clone(&config), stream("webhooks"))),
             gate,
+            switches: Locked::new(own.switches.clone()),
+            events: Locked::default(),
+            tokens: Locked::new(Tokens::new(&config.patreon, stream("tokens"))),
+            edge: Locked::new(Edge::new(own.edge.clone())),
+            blocked: Locked::default(),
             changes: Locked::default(),
             refusals: Locked::default(),
             woken: watch::Sender::new(()),
@@ -97,15 +114,36 @@ impl Account {
     }
 
     /// Takes a request from the quotas; the limiter's log runs on the lock's order.
-    pub(crate) fn admit(&self, template: &str) -> Result<Option<Standing>, Refusal> {
+    pub(crate) fn admit(&self, counted: Counted<'_>) -> Result<(), Refusal> {
         let mut limiter = self.limiter.lock();
-        let now = Instant::now();
-        match limiter.admit(template, now) {
-            Ok(()) => Ok(limiter.standing(template, now)),
-            Err(refusal) => {
-                *self.refusals.lock() += 1;
-                Err(refusal)
-            }
+        limiter.admit(counted, Instant::now()).inspect_err(|_| *self.refusals.lock() += 1)
+    }
+
+    /// What headers can say about the longest window that is shared so.
+    pub(crate) fn standing(
+        &self,
+        counted: Counted<'_>,
+        scope: Option<QuotaScope>,
+    ) -> Option<Standing> {
+        self.limiter.lock().standing(counted, scope, Instant::now())
+    }
+
+    /// The page that a caller is shown who is shut out; `None` while it is not.
+    pub(crate) fn shut_out(&self) -> Option<Answer> {
+        let wait = self.edge.lock().blocked(Instant::now())?;
+        *self.blocked.lock() += 1;
+        Some(edge::block(wait))
+    }
+
+    /// Lets the edge see an answer of the platform's.
+    pub(crate) fn pass_edge(&self, answer: &Answer) {
+        // Limits that are shared with others are not the caller's fault.
+        let shared = answer
+            .headers
+            .iter()
+            .any(|(name, value)| *name == "x-ratelimit-scope" && value == "shared");
+        if !shared {
+            self.edge.lock().count(answer.status, Instant::now());
         }
     }
 
@@ -114,6 +152,8 @@ impl Account {
         match self.platform {
             Platform::Klaviyo => klaviyo::answer(self, call),
             Platform::Eventbrite => eventbrite::answer(self, call),
+            Platform::Patreon => patreon::answer(self, call),
+            Platform::Discord => discord::answer(self, call),
         }
     }
 
@@ -122,6 +162,8 @@ impl Account {
         match self.platform {
             Platform::Klaviyo => klaviyo::error_for(status),
             Platform::Eventbrite => eventbrite::error_for(status),
+            Platform::Patreon => patreon::error_for(status),
+            Platform::Discord => discord::error_for(status),
         }
     }
 
@@ -138,27 +180,38 @@ impl Account {
         notify: bool,
     ) -> Result<(Change, bool), ChangeError> {
         let mut universe = self.universe.lock();
-        let change = universe.change(kind, record_type, external_id, moment())?;
-        self.count(&change);
-        let notified = notify && change.action.is_some();
-        if notified {
-            self.tell(&change, false);
+        let changes = universe.change(kind, record_type, external_id, moment())?;
+        for (nth, change) in changes.iter().enumerate() {
+            self.count(change);
+            // What follows from a change is told as the platform does it.
+            if notify || nth > 0 {
+                self.tell(&universe, change, false);
+            }
         }
         drop(universe);
         self.woken.send_replace(());
-        Ok((change, notified))
+        let first = changes.into_iter().next().ok_or(ChangeError::NoRecord)?;
+        let notified = notify && !first.actions.is_empty();
+        Ok((first, notified))
     }
 
     /// Sends `times` notices of a record without a change.
     pub(crate) fn announce(&self, id: &RecordId, times: usize) {
-        let action = match id.record_type {
-            RecordType::Profile => "profile",
-            RecordType::Event => "event.updated",
-            RecordType::Attendee => "attendee.updated",
-            RecordType::Order => "order.updated",
+        let action = match (self.platform, id.record_type) {
+            (Platform::Klaviyo, _) => "profile",
+            (Platform::Eventbrite, RecordType::Event) => "event.updated",
+            (Platform::Eventbrite, RecordType::Order) => "order.updated",
+            (Platform::Eventbrite, _) => "attendee.updated",
+            (Platform::Patreon, _) => "members:update",
+            (Platform::Discord, RecordType::Entitlement) => "ENTITLEMENT_UPDATE",
+            (Platform::Discord, RecordType::Role) => "role",
+            (Platform::Discord, RecordType::Guild) => "guild",
+            (Platform::Discord, _) => "member",
         };
+        let universe = self.universe.lock();
+        let notice = self.notice(&universe, id, action, None);
         for _ in 0..times {
-            self.courier.accept(Notice { id: id.clone(), action }, false);
+            self.send(&notice, false);
         }
     }
 
@@ -181,6 +234,7 @@ impl Account {
             webhooks: self.courier.stats(),
             quotas: self.limiter.lock().stats(Instant::now()),
             refusals: *self.refusals.lock(),
+            blocked: *self.blocked.lock(),
             requests: self.journal.lock().counts(),
         }
     }
@@ -211,9 +265,9 @@ impl Account {
                 () = wait => {
                     lived = lived.max(due.unwrap_or_default());
                     let mut universe = self.universe.lock();
-                    if let Some(change) = universe.step(moment()) {
+                    for change in universe.step(moment()) {
                         self.count(&change);
-                        self.tell(&change, true);
+                        self.tell(&universe, &change, true);
                     }
                 }
             }
@@ -222,13 +276,44 @@ impl Account {
         }
     }
 
-    fn tell(&self, change: &Change, may_be_silent: bool) {
-        if let Some(action) = change.action {
-            let id = change.id.clone();
-            self.courier.accept(Notice { id, action }, may_be_silent);
-        } else {
+    /// Sends the notices of a change, as many as the platform has for it.
+    fn tell(&self, universe: &Universe, change: &Change, may_be_silent: bool) {
+        for action in change.actions {
+            let notice = self.notice(universe, &change.id, action, Some(&change.version));
+            self.send(&notice, may_be_silent);
+        }
+        if change.actions.is_empty() {
             self.courier.no_webhook_for_it();
         }
+    }
+
+    fn send(&self, notice: &Notice, may_be_silent: bool) {
+        let told = self.courier.accept(notice, may_be_silent);
+        if let Some((event_id, at)) = told.filter(|_| self.platform == Platform::Klaviyo) {
+            self.events.lock().enter(event_id, &notice.id.external_id, at);
+        }
+    }
+
+    /// A notice with what its webhook shows of the record: `version`, or how it is now.
+    fn notice(
+        &self,
+        universe: &Universe,
+        id: &RecordId,
+        action: &'static str,
+        version: Option<&Arc<Version>>,
+    ) -> Notice {
+        let version = version.or_else(|| universe.records.now(id));
+        let payload = version.map(|version| match self.platform {
+            Platform::Patreon => patreon::notice::document(self, universe, id, version),
+            Platform::Discord => discord::notice::data(id, version),
+            Platform::Klaviyo | Platform::Eventbrite => Arc::from(""),
+        });
+        let event = match id.record_type {
+            RecordType::Event => Some(id.external_id.as_str()),
+            _ => version.map(|version| version.text("event_id")),
+        };
+        let event = event.map(Arc::from);
+        Notice { id: id.clone(), action, event, payload: payload.unwrap_or_default() }
     }
 
     fn count(&self, change: &Change) {
@@ -238,16 +323,18 @@ impl Account {
             ChangeKind::Touch => stats.touches += 1,
             ChangeKind::Clock => stats.clock += 1,
             ChangeKind::Create => stats.creations += 1,
-            ChangeKind::Delete => stats.deletions += 1,
+            ChangeKind::Delete | ChangeKind::Merge => stats.deletions += 1,
         }
     }
 }
 
-/// The part of the configuration that both platforms have.
+/// The part of the configuration that all platforms have.
 pub(crate) fn account_config(platform: Platform, config: &Config) -> &AccountConfig {
     match platform {
         Platform::Klaviyo => &config.klaviyo.account,
         Platform::Eventbrite => &config.eventbrite.account,
+        Platform::Patreon => &config.patreon.account,
+        Platform::Discord => &config.discord.account,
     }
 }
 

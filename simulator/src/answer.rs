@@ -13,8 +13,12 @@ pub(crate) struct Call {
     pub(crate) path: String,
     /// Decoded names and values in the order in which they came.
     pub(crate) query: Vec<(String, String)>,
+    /// The query as it came.
+    pub(crate) raw_query: String,
     pub(crate) headers: HeaderMap,
     pub(crate) body: Vec<u8>,
+    /// Whether an endpoint that the call names answered a test of it, if there was one (Discord).
+    pub(crate) endpoint_answers: Option<bool>,
 }
 
 impl Call {
@@ -25,8 +29,15 @@ impl Call {
         headers: HeaderMap,
         body: Vec<u8>,
     ) -> Self {
-        let query = form_urlencoded::parse(query.as_bytes()).into_owned().collect();
-        Self { method, path: path.to_owned(), query, headers, body }
+        Self {
+            method,
+            path: path.to_owned(),
+            query: form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
+            raw_query: query.to_owned(),
+            headers,
+            body,
+            endpoint_answers: None,
+        }
     }
 
     /// A header's text, if it has one.
@@ -71,6 +82,8 @@ pub(crate) struct Answer {
     pub(crate) headers: Vec<(&'static str, String)>,
     /// Nothing is sent for [`Value::Null`].
     pub(crate) body: Value,
+    /// A page in HTML in the body's place.
+    pub(crate) page: Option<&'static str>,
     /// Which records it was about.
     pub(crate) records: Vec<(RecordId, Asked)>,
 }
@@ -83,7 +96,7 @@ impl Answer {
 
     /// Any status with that body.
     pub(crate) fn error(status: StatusCode, body: Value) -> Self {
-        Self { status, headers: Vec::new(), body, records: Vec::new() }
+        Self { status, headers: Vec::new(), body, page: None, records: Vec::new() }
     }
 
     /// Names the records it was about.

@@ -21,6 +21,16 @@ pub(crate) fn with_offset(at: Timestamp) -> String {
     at.strftime("%Y-%m-%dT%H:%M:%S+00:00").to_string()
 }
 
+/// `2026-11-20T21:14:07.000+00:00`, the other spelling in Patreon's samples.
+pub(crate) fn with_millis(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.3f+00:00").to_string()
+}
+
+/// `2025-03-09T17:40:12.345000+00:00`, as in Discord's members.
+pub(crate) fn with_micros(at: Timestamp) -> String {
+    at.strftime("%Y-%m-%dT%H:%M:%S%.6f+00:00").to_string()
+}
+
 /// `2026-11-20 21:14:05+00:00`, as in Klaviyo's events: a space and no `T`.
 pub(crate) fn with_space(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S+00:00").to_string()

@@ -9,9 +9,10 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{get, post};
 use axum::{Json, Router};
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 use url::Url;
 
+use crate::config::{Config, Switches};
 use crate::fault::{Fault, Hits};
 use crate::gate::{GateRule, GateState};
 use crate::journal::{Fetches, RequestRow};
@@ -44,6 +45,10 @@ pub(crate) fn router(world: Arc<World>) -> Router {
         .route("/gate/held", get(held))
         .route("/webhook/target", post(target))
         .route("/webhook/enabled", post(enabled))
+        .route("/bridge/target", post(bridge_target))
+        .route("/switches", get(switches).post(set_switches))
+        .route("/tokens/expire", post(expire_tokens))
+        .route("/universe", get(universe))
         .with_state(world)
 }
 
@@ -213,4 +218,53 @@ struct EnabledRequest {
 async fn enabled(State(world): Shared, Json(request): Json<EnabledRequest>) -> StatusCode {
     world.set_webhook_enabled(request.platform, request.enabled);
     StatusCode::NO_CONTENT
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct BridgeRequest {
+    target: Option<Url>,
+}
+
+async fn bridge_target(State(world): Shared, Json(request): Json<BridgeRequest>) -> StatusCode {
+    world.set_bridge_target(request.target);
+    StatusCode::NO_CONTENT
+}
+
+async fn switches(State(world): Shared, Query(query): Query<PlatformOnly>) -> Json<Switches> {
+    Json(world.switches(query.platform))
+}
+
+/// The switches that the body names are set, the others stay.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SwitchesRequest {
+    platform: Platform,
+    switches: Value,
+}
+
+async fn set_switches(State(world): Shared, Json(request): Json<SwitchesRequest>) -> Response {
+    let mut switches = json!(world.switches(request.platform));
+    // A map is replaced whole: what it does not name any more is switched off.
+    if let (Value::Object(switches), Value::Object(over)) = (&mut switches, request.switches) {
+        switches.extend(over);
+    }
+    match serde_json::from_value(switches) {
+        Ok(switches) => {
+            world.set_switches(request.platform, switches);
+            StatusCode::NO_CONTENT.into_response()
+        }
+        Err(error) => {
+            (StatusCode::BAD_REQUEST, Json(json!({ "error": error.to_string() }))).into_response()
+        }
+    }
+}
+
+async fn expire_tokens(State(world): Shared) -> StatusCode {
+    world.expire_tokens();
+    StatusCode::NO_CONTENT
+}
+
+async fn universe(State(world): Shared) -> Json<Config> {
+    Json(world.config().clone())
 }

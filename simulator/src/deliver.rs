@@ -5,8 +5,8 @@ use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use reqwest::StatusCode;
-use reqwest::redirect::Policy;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -18,12 +18,16 @@ use crate::account::account_config;
 use crate::chance::Chance;
 use crate::clock::now;
 use crate::config::{Config, WebhookConfig};
+use crate::hook::{Channel, Hook};
 use crate::locked::Locked;
 use crate::notice::{self, Delivery, DeliveryStats, Dispatch, Notice};
+use crate::post::{client, post};
 use crate::record::Platform;
 
 /// Notices in waiting; more are dropped.
 const MOST_WAITING: usize = 200_000;
+/// Notices kept for one paused webhook; more are dropped.
+const MOST_HELD: usize = 100_000;
 
 /// The webhooks of one account.
 #[derive(Debug)]
@@ -38,21 +42,32 @@ pub(crate) struct Courier {
 #[derive(Debug)]
 struct State {
     chance: Chance,
-    target: Option<Url>,
+    hooks: Vec<Hook>,
     waiting: BinaryHeap<Reverse<(Instant, Dispatch)>>,
     stats: DeliveryStats,
-    failing_since: Option<Instant>,
+}
+
+impl State {
+    fn hook(&mut self, id: &str) -> Option<&mut Hook> {
+        self.hooks.iter_mut().find(|hook| hook.id == id)
+    }
+}
+
+/// What becomes of a delivery that is due.
+enum Ready {
+    /// It goes there; a probe with a wrong signature may go first.
+    Send(Url, Delivery, Option<Delivery>),
+    /// It is done with: kept, or dropped.
+    Done,
 }
 
 impl Courier {
     pub(crate) fn new(platform: Platform, config: Arc<Config>, chance: Chance) -> Self {
-        let target = account_config(platform, &config).webhooks.target.clone();
         let state = State {
             chance,
-            target,
+            hooks: Hook::configured(platform, &config),
             waiting: BinaryHeap::new(),
-            stats: DeliveryStats { enabled: true, ..DeliveryStats::default() },
-            failing_since: None,
+            stats: DeliveryStats::default(),
         };
         Self {
             platform,
@@ -67,24 +82,57 @@ impl Courier {
         &account_config(self.platform, &self.config).webhooks
     }
 
-    /// Where notices go from now on; those that wait go there too.
-    pub(crate) fn set_target(&self, target: Option<Url>) {
-        self.state.lock().target = target;
-    }
-
-    pub(crate) fn target(&self) -> Option<Url> {
-        self.state.lock().target.clone()
-    }
-
-    /// Switches the webhook on or off.
-    pub(crate) fn set_enabled(&self, enabled: bool) {
+    /// Reads or alters the webhooks; what was kept for one that was resumed goes out.
+    pub(crate) fn hooks<T>(&self, act: impl FnOnce(&mut Vec<Hook>) -> T) -> T {
         let mut state = self.state.lock();
-        state.stats.enabled = enabled;
-        state.failing_since = None;
+        let outcome = act(&mut state.hooks);
+        let State { hooks, waiting, .. } = &mut *state;
+        let mut freed = 0;
+        for hook in hooks.iter_mut().filter(|hook| hook.resumed) {
+            let at = Instant::now();
+            hook.resumed = false;
+            freed += u64::try_from(hook.held.len()).unwrap_or(u64::MAX);
+            waiting.extend(hook.held.drain(..).map(|dispatch| Reverse((at, dispatch))));
+        }
+        self.pending.send_modify(|pending| *pending += freed);
+        drop(state);
+        self.arrived.notify_one();
+        outcome
+    }
+
+    /// Where the notices of a channel go from now on; those that wait go there too.
+    pub(crate) fn set_target(&self, bridge: bool, target: Option<Url>) {
+        let of_channel = |hook: &Hook| (hook.channel == Channel::DiscordBridge) == bridge;
+        let mut configured = Hook::configured(self.platform, &self.config);
+        self.hooks(|hooks| {
+            if !hooks.iter().any(of_channel) {
+                hooks.extend(configured.drain(..).filter(of_channel));
+            }
+            if let Some(hook) = hooks.iter_mut().find(|hook| of_channel(hook)) {
+                hook.target = target;
+            }
+        });
+    }
+
+    /// Switches the account's own webhook off, as the platform does, or on again.
+    pub(crate) fn set_enabled(&self, enabled: bool) {
+        self.hooks(|hooks| {
+            if let Some(hook) = hooks.first_mut() {
+                hook.set_enabled(enabled);
+                hook.by_platform = !enabled;
+            }
+        });
     }
 
     pub(crate) fn stats(&self) -> DeliveryStats {
-        DeliveryStats { pending: *self.pending.borrow(), ..self.state.lock().stats.clone() }
+        let state = self.state.lock();
+        let held = state.hooks.iter().map(|hook| hook.held.len()).sum::<usize>();
+        DeliveryStats {
+            pending: *self.pending.borrow(),
+            held: u64::try_from(held).unwrap_or(u64::MAX),
+            enabled: state.hooks.first().is_some_and(|hook| hook.enabled),
+            ..state.stats.clone()
+        }
     }
 
     /// Counts a change of which no webhook tells.
@@ -92,37 +140,51 @@ impl Courier {
         self.state.lock().stats.without_webhook += 1;
     }
 
-    /// Takes a notice; chance decides whether and when it goes out, and how often.
-    pub(crate) fn accept(&self, notice: Notice, may_be_silent: bool) {
+    /// Takes a notice; chance decides whether and when it goes out, and how often. Says under
+    /// which id and when it happened, unless the platform itself does not notice it.
+    pub(crate) fn accept(
+        &self,
+        notice: &Notice,
+        may_be_silent: bool,
+    ) -> Option<(String, Timestamp)> {
         let webhooks = self.webhooks();
         let mut state = self.state.lock();
         if may_be_silent && state.chance.happens(webhooks.silent_share) {
             state.stats.silent += 1;
-            return;
+            return None;
         }
         state.stats.notices += 1;
+        let event_id =
+            state.chance.text("23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz", 12);
+        let at = now();
         if state.chance.happens(webhooks.lost_share) {
             state.stats.lost += 1;
-            return;
+            return Some((event_id, at));
         }
         let twice = state.chance.happens(webhooks.duplicated_share);
         state.stats.duplicated += u64::from(twice);
-        let event_id =
-            state.chance.text("23456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnpqrstuvwxyz", 12);
-        let dispatch = Dispatch { notice, event_id, at: now() };
-        let copies = if twice { 2 } else { 1 };
-        for _ in 0..copies {
-            if state.waiting.len() >= MOST_WAITING {
-                state.stats.dropped += 1;
-                continue;
+        let hooks = state.hooks.iter().filter(|hook| hook.wants(notice));
+        let hooks: Vec<Arc<str>> = hooks.map(|hook| Arc::from(hook.id.as_str())).collect();
+        if hooks.is_empty() {
+            state.stats.dropped += 1;
+        }
+        for hook in hooks {
+            for _ in 0..=u8::from(twice) {
+                if state.waiting.len() >= MOST_WAITING {
+                    state.stats.dropped += 1;
+                    continue;
+                }
+                let delay = state.chance.exponential(Duration::from_millis(webhooks.delay_ms));
+                let due = Instant::now() + delay.min(Duration::from_hours(24));
+                let (hook, event_id) = (Arc::clone(&hook), event_id.clone());
+                let dispatch = Dispatch { hook, notice: notice.clone(), event_id, at };
+                state.waiting.push(Reverse((due, dispatch)));
+                self.pending.send_modify(|pending| *pending += 1);
             }
-            let delay = state.chance.exponential(Duration::from_millis(webhooks.delay_ms));
-            let due = Instant::now() + delay.min(Duration::from_hours(24));
-            state.waiting.push(Reverse((due, dispatch.clone())));
-            self.pending.send_modify(|pending| *pending += 1);
         }
         drop(state);
         self.arrived.notify_one();
+        Some((event_id, at))
     }
 
     /// Waits until no notice is on its way; returns how many still are when `limit` is over.
@@ -158,14 +220,10 @@ impl Courier {
     /// Waits for the next delivery and takes it.
     async fn next_batch(&self) -> Vec<Dispatch> {
         let linger = Duration::from_millis(self.webhooks().linger_ms);
-        let most = match self.platform {
-            Platform::Klaviyo => self.webhooks().batch.clamp(1, 1_000),
-            Platform::Eventbrite => 1,
-        };
         loop {
             let due = self.state.lock().waiting.peek().map(|Reverse((due, _))| *due + linger);
             match due {
-                Some(due) if due <= Instant::now() => return self.take(most),
+                Some(due) if due <= Instant::now() => return self.take(),
                 Some(due) => {
                     tokio::select! {
                         () = sleep_until(due) => {}
@@ -177,21 +235,31 @@ impl Courier {
         }
     }
 
-    fn take(&self, most: usize) -> Vec<Dispatch> {
+    /// What is due and fits together with the first of it.
+    fn take(&self) -> Vec<Dispatch> {
         let mut state = self.state.lock();
         let now = Instant::now();
-        let mut batch = Vec::new();
-        while batch.len() < most
-            && state.waiting.peek().is_some_and(|Reverse((due, _))| *due <= now)
-        {
-            batch.extend(state.waiting.pop().map(|Reverse((_, dispatch))| dispatch));
+        let Some(Reverse((_, first))) = state.waiting.pop() else { return Vec::new() };
+        let channel = state.hook(&first.hook).map_or(Channel::Eventbrite, |hook| hook.channel);
+        let most = channel.most(self.webhooks().batch);
+        let (mut batch, mut others) = (vec![first], Vec::new());
+        while batch.len() < most && others.len() < most {
+            if state.waiting.peek().is_none_or(|Reverse((due, _))| *due > now) {
+                break;
+            }
+            let Some(Reverse((due, next))) = state.waiting.pop() else { break };
+            if batch.first().is_some_and(|one| notice::fit_together(channel, one, &next)) {
+                batch.push(next);
+            } else {
+                others.push(Reverse((due, next)));
+            }
         }
+        state.waiting.extend(others);
         batch
     }
 
     async fn deliver(&self, client: &reqwest::Client, batch: &[Dispatch]) {
         let webhooks = self.webhooks();
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
         let longest = Duration::from_millis(webhooks.backoff_max_ms);
         let mut wait = Duration::from_millis(webhooks.backoff_ms).min(longest);
         for attempt in 0..webhooks.attempts.max(1) {
@@ -199,89 +267,102 @@ impl Courier {
                 sleep(wait).await;
                 wait = (wait * 2).min(longest);
             }
-            let Some((target, delivery)) = self.prepare(batch) else {
-                self.state.lock().stats.dropped += count;
-                return;
-            };
+            let Ready::Send(target, delivery, probe) = self.prepare(batch) else { return };
+            if let Some(probe) = probe {
+                let answer = post(client, target.clone(), probe).await;
+                self.settle_probe(batch, answer);
+            }
             let answer = post(client, target, delivery).await;
             debug!(platform = self.platform.name(), ?answer, "webhook answered");
-            if self.settle(answer, attempt, count) {
+            if self.settle(batch, answer, attempt) {
                 return;
             }
         }
-        self.state.lock().stats.abandoned += count;
+        self.undeliverable(batch);
     }
 
-    /// The request, dated and signed now; `None` when nobody listens or the webhook is disabled.
-    fn prepare(&self, batch: &[Dispatch]) -> Option<(Url, Delivery)> {
-        let state = self.state.lock();
-        let target = state.target.clone().filter(|_| state.stats.enabled)?;
-        let delivery = match self.platform {
-            Platform::Klaviyo => notice::klaviyo(&self.config.klaviyo, batch, now()),
-            Platform::Eventbrite => {
-                notice::eventbrite(&self.config.eventbrite, batch.first()?, &target)
+    /// The request, dated and signed now, unless nobody listens or the webhook is switched off.
+    fn prepare(&self, batch: &[Dispatch]) -> Ready {
+        let mut state = self.state.lock();
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let probed = state.chance.happens(self.webhooks().probe_share);
+        let hook = batch.first().and_then(|first| state.hook(&first.hook));
+        if let Some(hook) = hook {
+            if hook.channel == Channel::Patreon && !hook.enabled {
+                drop(state);
+                self.undeliverable(batch);
+                return Ready::Done;
             }
-        };
-        Some((target, delivery))
+            let target = hook.target.clone().filter(|_| hook.enabled);
+            let delivery = notice::delivery(&self.config, hook, batch, now());
+            let probe = (probed && hook.channel == Channel::DiscordEvents)
+                .then(|| delivery.as_ref().and_then(Delivery::with_wrong_signature))
+                .flatten();
+            if let Some((target, delivery)) = target.zip(delivery) {
+                return Ready::Send(target, delivery, probe);
+            }
+        }
+        state.stats.dropped += count;
+        Ready::Done
     }
 
     /// Counts an answer; true when the delivery is done.
-    fn settle(&self, answer: Option<StatusCode>, attempt: u32, count: u64) -> bool {
+    fn settle(&self, batch: &[Dispatch], answer: Option<StatusCode>, attempt: u32) -> bool {
         let mut state = self.state.lock();
-        let State { stats, failing_since, .. } = &mut *state;
-        stats.attempts += 1;
-        stats.retries += u64::from(attempt > 0);
-        match answer.map(|status| status.as_u16() / 100) {
-            Some(2) => stats.answered_2xx += 1,
-            Some(3) => stats.answered_3xx += 1,
-            Some(4) => stats.answered_4xx += 1,
-            Some(_) => stats.answered_5xx += 1,
-            None => stats.unanswered += 1,
-        }
-        let accepted = answer.is_some_and(|status| match self.platform {
-            Platform::Klaviyo => matches!(status.as_u16(), 200..=202),
-            Platform::Eventbrite => status.is_success(),
-        });
-        if accepted {
+        let State { stats, hooks, .. } = &mut *state;
+        stats.count(answer, attempt);
+        let id = batch.first().map(|first| &first.hook);
+        let Some(hook) = hooks.iter_mut().find(|hook| id.is_some_and(|id| **id == *hook.id)) else {
+            return true;
+        };
+        hook.last_attempt = Some(now());
+        if answer.is_some_and(|status| hook.channel.accepts(status)) {
             stats.deliveries += 1;
-            stats.arrived += count;
-            *failing_since = None;
+            stats.arrived += u64::try_from(batch.len()).unwrap_or(u64::MAX);
+            (hook.failures, hook.failing_since) = (0, None);
             return true;
         }
-        match self.platform {
+        hook.failures += 1;
+        let webhooks = &account_config(self.platform, &self.config).webhooks;
+        let since = *hook.failing_since.get_or_insert_with(Instant::now);
+        let for_long = since.elapsed() >= Duration::from_millis(webhooks.disable_after_ms);
+        let off = match hook.channel {
             // 410 unsubscribes the endpoint.
-            Platform::Eventbrite if answer == Some(StatusCode::GONE) => stats.enabled = false,
-            Platform::Eventbrite => {}
-            Platform::Klaviyo => {
-                let since = *failing_since.get_or_insert_with(Instant::now);
-                let limit = Duration::from_millis(self.webhooks().disable_after_ms);
-                if since.elapsed() >= limit {
-                    stats.enabled = false;
-                }
-            }
+            Channel::Eventbrite => answer == Some(StatusCode::GONE),
+            Channel::Klaviyo => for_long,
+            Channel::Patreon | Channel::DiscordEvents => hook.failures >= webhooks.pause_after,
+            Channel::DiscordBridge => false,
+        };
+        if off {
+            hook.give_up();
         }
         false
     }
-}
 
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the platforms' own client for webhooks, which no permit of ours governs"
-)]
-fn client(limit: Duration) -> reqwest::Result<reqwest::Client> {
-    // Fails when a provider is installed already, which is as good.
-    drop(rustls::crypto::ring::default_provider().install_default());
-    reqwest::Client::builder().timeout(limit).redirect(Policy::none()).no_proxy().build()
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the platforms' own client for webhooks, which no permit of ours governs"
-)]
-async fn post(client: &reqwest::Client, target: Url, delivery: Delivery) -> Option<StatusCode> {
-    let mut request = client.post(target).body(delivery.body);
-    for (name, value) in delivery.headers {
-        request = request.header(name, value);
+    /// A wrong signature that is not refused costs the webhook its address.
+    fn settle_probe(&self, batch: &[Dispatch], answer: Option<StatusCode>) {
+        let mut state = self.state.lock();
+        state.stats.probes += 1;
+        if answer == Some(StatusCode::UNAUTHORIZED) || answer.is_none() {
+            return;
+        }
+        state.stats.probes_passed += 1;
+        let hook = batch.first().and_then(|first| state.hook(&first.hook));
+        if let Some(hook) = hook.filter(|_| answer.is_some_and(|status| status.is_success())) {
+            hook.target = None;
+            hook.give_up();
+        }
     }
-    request.send().await.ok().map(|response| response.status())
+
+    /// After the last attempt: kept for later where the platform does that, else given up.
+    fn undeliverable(&self, batch: &[Dispatch]) {
+        let mut state = self.state.lock();
+        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
+        let hook = batch.first().and_then(|first| state.hook(&first.hook));
+        match hook.filter(|hook| hook.channel == Channel::Patreon) {
+            Some(hook) if hook.held.len() < MOST_HELD => hook.held.extend(batch.iter().cloned()),
+            Some(_) => state.stats.dropped += count,
+            None => state.stats.abandoned += count,
+        }
+    }
 }

@@ -15,6 +15,21 @@ pub enum Fault {
         /// Seconds, in a `Retry-After` header.
         retry_after: Option<u64>,
     },
+    /// A 429 whose parts disagree as Discord's documents show them: `Retry-After` in whole seconds,
+    /// `retry_after` in the body, and `X-RateLimit-Reset-After`.
+    Limited {
+        /// When it may be tried again, milliseconds.
+        retry_after_ms: u64,
+        /// What the reset header says, milliseconds.
+        reset_after_ms: u64,
+        /// `user`, `global` or `shared`.
+        scope: String,
+    },
+    /// The page in HTML of the network in front, in place of an answer.
+    Block {
+        /// Seconds, in a `Retry-After` header.
+        retry_after: u64,
+    },
     /// The right answer, late.
     Slow {
         /// By so many milliseconds.
@@ -41,6 +56,8 @@ impl Fault {
     pub fn name(&self) -> &'static str {
         match self {
             Self::Status { .. } => "status",
+            Self::Limited { .. } => "limited",
+            Self::Block { .. } => "block",
             Self::Slow { .. } => "slow",
             Self::Garbage => "garbage",
             Self::Redirect { .. } => "redirect",

@@ -1,4 +1,4 @@
-//! Stands in for the platforms Klaviyo and Eventbrite: their records and how these change, their
+//! Stands in for the platforms Klaviyo, Eventbrite, Patreon and Discord: their records and how these change, their
 //! API with its traps, their limits, their webhooks, their faults.
 //!
 //! Written from the platforms' documents and from nothing of ours, so that a misreading in an
@@ -13,17 +13,24 @@ mod config;
 mod content;
 mod control;
 mod deliver;
+mod discord;
+mod edge;
 mod eventbrite;
 mod fault;
 mod gate;
+mod hook;
 mod journal;
+mod json;
 mod klaviyo;
 mod limit;
 mod locked;
 mod notice;
+mod patreon;
+mod post;
 mod record;
 mod records;
 mod server;
+mod sign;
 mod simulator;
 mod truth;
 mod universe;
@@ -31,8 +38,9 @@ mod world;
 
 pub use account::{AccountStats, ChangeStats};
 pub use config::{
-    AccountConfig, ChangeConfig, Config, Credential, EventbriteConfig, KlaviyoConfig, QuotaConfig,
-    WebhookConfig,
+    AccountConfig, ChangeConfig, Config, Credential, DiscordConfig, EdgeConfig, EventbriteConfig,
+    GuildAccess, KlaviyoConfig, PatreonConfig, QuotaConfig, QuotaScope, Switches, WebhookConfig,
+    Windows,
 };
 pub use fault::{Fault, Hits};
 pub use gate::{GateRule, GateState};

@@ -1,27 +1,39 @@
-//! The platforms' limiter: a strict sliding log, one for each quota.
+//! The platforms' limiter: a strict log for each quota, or fixed windows.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use tokio::time::Instant;
 
-use crate::config::QuotaConfig;
+use crate::config::{QuotaConfig, QuotaScope, Windows};
 
 /// A request that would have been one too many.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Refusal {
     /// How long until the quota takes a request again.
     pub(crate) wait: Duration,
+    /// Whose quota it was: the one with the longest wait.
+    pub(crate) scope: QuotaScope,
 }
 
-/// What the headers say about the longest window.
+/// What a request is counted under.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Counted<'a> {
+    /// The path template, behind it what makes it dearer.
+    pub(crate) template: &'a str,
+    /// The top-level resource, such as a guild; empty when there is none.
+    pub(crate) resource: &'a str,
+}
+
+/// What the headers say about one window.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Standing {
     pub(crate) limit: u32,
     pub(crate) remaining: u32,
-    /// Whole seconds until the oldest request leaves the window.
-    pub(crate) reset_seconds: u64,
+    /// Until the oldest request leaves the window, or the window ends.
+    pub(crate) reset: Duration,
 }
 
 /// What one quota has seen since the start.
@@ -29,66 +41,108 @@ pub(crate) struct Standing {
 pub struct QuotaStats {
     /// As configured.
     pub name: String,
-    /// Requests allowed in any window.
+    /// Requests allowed in a window, for each endpoint or route if the quota is theirs.
     pub limit: u32,
     /// Length of the window in milliseconds.
     pub window_ms: u64,
     /// Requests taken in all.
     pub taken: u64,
-    /// The most requests taken in any window of that length, wherever it starts.
+    /// The most requests of one count taken in any window of that length, wherever it starts.
     pub most_in_a_window: u32,
     /// Requests answered 429 because of this quota.
     pub refused: u64,
-    /// Requests taken, as a share of what the quota allowed since the start.
+    /// Requests taken, as a share of what the quota allowed since the start; for a quota of
+    /// endpoints or routes, of what one of them was allowed.
     pub utilisation: f64,
 }
 
-/// The requests that one quota took within the window `(now - window, now]`.
-#[derive(Debug)]
-struct SlidingLog {
-    config: QuotaConfig,
+/// Counts of one quota; more are not kept apart, so that guessed ids use no memory.
+const MOST_COUNTS: usize = 10_000;
+
+/// The requests of one count within the window `(now - window, now]`, and of the fixed window.
+#[derive(Debug, Default)]
+struct Count {
     log: VecDeque<Instant>,
+    /// Which fixed window, and how many requests it took.
+    fixed: (u128, u32),
+}
+
+#[derive(Debug)]
+struct Quota {
+    config: QuotaConfig,
+    windows: Windows,
+    counts: BTreeMap<String, Count>,
     taken: u64,
     most: u32,
     refused: u64,
     started: Instant,
+    /// How far the platform's clock was behind its epoch at the start.
+    epoch: Duration,
 }
 
-impl SlidingLog {
-    fn new(config: QuotaConfig, started: Instant) -> Self {
-        Self { config, log: VecDeque::new(), taken: 0, most: 0, refused: 0, started }
-    }
-
+impl Quota {
     fn window(&self) -> Duration {
-        Duration::from_millis(self.config.window_ms)
+        Duration::from_millis(self.config.window_ms.max(1))
     }
 
-    fn covers(&self, template: &str) -> bool {
-        self.config.templates.is_empty() || self.config.templates.iter().any(|t| t == template)
+    fn covers(&self, counted: Counted<'_>) -> bool {
+        let templates = &self.config.templates;
+        templates.is_empty() || templates.iter().any(|template| template == counted.template)
     }
 
-    fn held(&self) -> u32 {
-        u32::try_from(self.log.len()).unwrap_or(u32::MAX)
+    /// The number of the fixed window at `now`, and how long it still lasts.
+    fn fixed_window(&self, now: Instant) -> (u128, Duration) {
+        let since_epoch = (self.epoch + (now - self.started)).as_nanos();
+        let window = self.window().as_nanos();
+        let left = u64::try_from(window - since_epoch % window).unwrap_or(u64::MAX);
+        (since_epoch / window, Duration::from_nanos(left))
     }
 
-    /// How long until one more fits; `None` when it fits now.
-    fn wait(&mut self, now: Instant) -> Option<Duration> {
-        let window = self.window();
+    /// The count that the request belongs to, with what has left the window gone from its log.
+    fn count(&mut self, counted: Counted<'_>, now: Instant) -> &mut Count {
+        let key = match self.config.scope {
+            QuotaScope::Account => String::new(),
+            QuotaScope::Endpoint => counted.template.to_owned(),
+            QuotaScope::Route => format!("{} {}", counted.template, counted.resource),
+        };
+        let full = self.counts.len() >= MOST_COUNTS && !self.counts.contains_key(&key);
+        let key = if full { String::new() } else { key };
+        let (window, number) = (self.window(), self.fixed_window(now).0);
+        let count = self.counts.entry(key).or_default();
         // The window is open at its start: what came exactly one window ago counts no more.
-        while self.log.front().is_some_and(|at| *at + window <= now) {
-            self.log.pop_front();
+        while count.log.front().is_some_and(|at| *at + window <= now) {
+            count.log.pop_front();
         }
-        if self.held() < self.config.limit {
-            return None;
+        if count.fixed.0 != number {
+            count.fixed = (number, 0);
         }
-        Some(self.log.front().map_or(window, |oldest| *oldest + window - now))
+        count
     }
 
-    fn take(&mut self, now: Instant) {
-        self.log.push_back(now);
-        self.taken += 1;
+    /// Requests that count now, and how long until fewer do.
+    fn standing(&mut self, counted: Counted<'_>, now: Instant) -> Standing {
+        let (limit, window, windows) = (self.config.limit, self.window(), self.windows);
+        let left = self.fixed_window(now).1;
+        let count = self.count(counted, now);
+        let (held, reset) = match windows {
+            Windows::Sliding => {
+                let oldest = count.log.front();
+                let reset = oldest.map_or(Duration::ZERO, |at| *at + window - now);
+                (u32::try_from(count.log.len()).unwrap_or(u32::MAX), reset)
+            }
+            Windows::Fixed => (count.fixed.1, left),
+        };
+        Standing { limit, remaining: limit.saturating_sub(held), reset }
+    }
+
+    fn take(&mut self, counted: Counted<'_>, now: Instant) {
+        let count = self.count(counted, now);
+        count.log.push_back(now);
+        count.fixed.1 += 1;
         // Some fullest window ends at a request, so looking at each request finds it.
-        self.most = self.most.max(self.held());
+        let held = u32::try_from(count.log.len()).unwrap_or(u32::MAX);
+        self.taken += 1;
+        self.most = self.most.max(held);
     }
 
     #[expect(clippy::cast_precision_loss, reason = "a share for people; 2^52 requests are enough")]
@@ -110,48 +164,68 @@ impl SlidingLog {
 /// All quotas of one account.
 #[derive(Debug)]
 pub(crate) struct Limiter {
-    quotas: Vec<SlidingLog>,
+    quotas: Vec<Quota>,
 }
 
 impl Limiter {
-    pub(crate) fn new(quotas: &[QuotaConfig], started: Instant) -> Self {
-        let quotas = quotas.iter().map(|quota| SlidingLog::new(quota.clone(), started)).collect();
-        Self { quotas }
+    /// `started` and `wall` are the same moment; fixed windows begin at whole multiples of their
+    /// length since the epoch of the latter.
+    pub(crate) fn new(
+        quotas: &[QuotaConfig],
+        windows: Windows,
+        started: Instant,
+        wall: Timestamp,
+    ) -> Self {
+        let epoch = Duration::try_from(wall.duration_since(Timestamp::UNIX_EPOCH));
+        let epoch = epoch.unwrap_or_default();
+        let quota = |config: &QuotaConfig| Quota {
+            config: config.clone(),
+            windows,
+            counts: BTreeMap::new(),
+            taken: 0,
+            most: 0,
+            refused: 0,
+            started,
+            epoch,
+        };
+        Self { quotas: quotas.iter().map(quota).collect() }
     }
 
-    /// Takes the request from every quota that covers `template`, or from none.
+    /// Takes the request from every quota that covers it, or from none.
     ///
     /// `now` must not run backwards from call to call.
-    pub(crate) fn admit(&mut self, template: &str, now: Instant) -> Result<(), Refusal> {
-        let mut longest = None;
-        for quota in self.quotas.iter_mut().filter(|quota| quota.covers(template)) {
-            if let Some(wait) = quota.wait(now) {
-                quota.refused += 1;
-                longest = longest.max(Some(wait));
+    pub(crate) fn admit(&mut self, counted: Counted<'_>, now: Instant) -> Result<(), Refusal> {
+        let mut longest: Option<Refusal> = None;
+        for quota in self.quotas.iter_mut().filter(|quota| quota.covers(counted)) {
+            let Standing { remaining: 0, reset, .. } = quota.standing(counted, now) else {
+                continue;
+            };
+            quota.refused += 1;
+            if longest.as_ref().is_none_or(|refusal| refusal.wait < reset) {
+                longest = Some(Refusal { wait: reset, scope: quota.config.scope });
             }
         }
-        if let Some(wait) = longest {
-            return Err(Refusal { wait });
+        if let Some(refusal) = longest {
+            return Err(refusal);
         }
-        for quota in self.quotas.iter_mut().filter(|quota| quota.covers(template)) {
-            quota.take(now);
+        for quota in self.quotas.iter_mut().filter(|quota| quota.covers(counted)) {
+            quota.take(counted, now);
         }
         Ok(())
     }
 
-    /// The longest window that covers `template`, which is the one that headers describe.
-    pub(crate) fn standing(&self, template: &str, now: Instant) -> Option<Standing> {
-        let quotas = self.quotas.iter().filter(|quota| quota.covers(template));
-        let steady = quotas.max_by_key(|quota| quota.config.window_ms)?;
-        let reset = steady
-            .log
-            .front()
-            .map_or(Duration::ZERO, |at| (*at + steady.window()).saturating_duration_since(now));
-        Some(Standing {
-            limit: steady.config.limit,
-            remaining: steady.config.limit.saturating_sub(steady.held()),
-            reset_seconds: seconds_up(reset),
-        })
+    /// The longest window that covers the request, of those that are shared so (of all when
+    /// `scope` is absent).
+    pub(crate) fn standing(
+        &mut self,
+        counted: Counted<'_>,
+        scope: Option<QuotaScope>,
+        now: Instant,
+    ) -> Option<Standing> {
+        let quotas = self.quotas.iter_mut().filter(|quota| quota.covers(counted));
+        let shared_so = quotas.filter(|quota| scope.is_none_or(|one| one == quota.config.scope));
+        let longest = shared_so.max_by_key(|quota| quota.config.window_ms)?;
+        Some(longest.standing(counted, now))
     }
 
     pub(crate) fn stats(&self, now: Instant) -> Vec<QuotaStats> {
@@ -171,7 +245,15 @@ mod tests {
     use super::*;
 
     fn quota(limit: u32, window_ms: u64) -> QuotaConfig {
-        QuotaConfig { name: "any".into(), limit, window_ms, templates: vec![] }
+        QuotaConfig::new("any", limit, window_ms)
+    }
+
+    fn to(template: &str) -> Counted<'_> {
+        Counted { template, resource: "" }
+    }
+
+    fn sliding(quotas: &[QuotaConfig], start: Instant) -> Limiter {
+        Limiter::new(quotas, Windows::Sliding, start, Timestamp::UNIX_EPOCH)
     }
 
     /// Requests among `taken` in the window `(now - window, now]`, counted over the whole log.
@@ -189,14 +271,14 @@ mod tests {
             let _guard = runtime.enter();
             let start = Instant::now();
             let quotas: Vec<_> = limits.iter().map(|(limit, ms)| quota(*limit, *ms)).collect();
-            let mut limiter = Limiter::new(&quotas, start);
+            let mut limiter = sliding(&quotas, start);
             let (mut now, mut taken) = (0, Vec::new());
             for gap in gaps {
                 now += gap;
                 let fits = limits.iter().all(|(limit, window)| {
                     within(&taken, now, *window) < usize::try_from(*limit).unwrap()
                 });
-                let answer = limiter.admit("/x", start + Duration::from_millis(now));
+                let answer = limiter.admit(to("/x"), start + Duration::from_millis(now));
                 prop_assert_eq!(answer.is_ok(), fits);
                 if answer.is_ok() {
                     taken.push(now);
@@ -214,12 +296,12 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_refused_request_takes_no_place_and_says_how_long_to_wait() {
         let start = Instant::now();
-        let mut limiter = Limiter::new(&[quota(1, 1_000)], start);
-        assert_eq!(limiter.admit("/x", start), Ok(()));
+        let mut limiter = sliding(&[quota(1, 1_000)], start);
+        assert_eq!(limiter.admit(to("/x"), start), Ok(()));
         let soon = start + Duration::from_millis(400);
-        let refusal = Refusal { wait: Duration::from_millis(600) };
-        assert_eq!(limiter.admit("/x", soon), Err(refusal));
-        assert_eq!(limiter.admit("/x", start + Duration::from_secs(1)), Ok(()));
+        let refusal = Refusal { wait: Duration::from_millis(600), scope: QuotaScope::Account };
+        assert_eq!(limiter.admit(to("/x"), soon), Err(refusal));
+        assert_eq!(limiter.admit(to("/x"), start + Duration::from_secs(1)), Ok(()));
         let stats = limiter.stats(start + Duration::from_secs(1));
         assert_eq!(stats[0].taken, 2);
         assert_eq!(stats[0].refused, 1);
@@ -230,9 +312,50 @@ mod tests {
     async fn a_quota_counts_only_the_paths_that_it_covers() {
         let start = Instant::now();
         let narrow = QuotaConfig { templates: vec!["/narrow".into()], ..quota(1, 1_000) };
-        let mut limiter = Limiter::new(&[narrow], start);
-        assert_eq!(limiter.admit("/narrow", start), Ok(()));
-        assert_eq!(limiter.admit("/wide", start), Ok(()));
-        assert!(limiter.admit("/narrow", start).is_err());
+        let mut limiter = sliding(&[narrow], start);
+        assert_eq!(limiter.admit(to("/narrow"), start), Ok(()));
+        assert_eq!(limiter.admit(to("/wide"), start), Ok(()));
+        assert!(limiter.admit(to("/narrow"), start).is_err());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_quota_of_routes_counts_each_endpoint_and_resource_by_itself() {
+        let start = Instant::now();
+        let config = quota(1, 1_000).per(QuotaScope::Route, &[]);
+        let mut limiter = sliding(&[config], start);
+        for (template, resource, fits) in
+            [("/x", "1", true), ("/x", "2", true), ("/y", "1", true), ("/x", "1", false)]
+        {
+            let counted = Counted { template, resource };
+            assert_eq!(limiter.admit(counted, start).is_ok(), fits, "{template} {resource}");
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn fixed_windows_begin_at_whole_multiples_on_the_platforms_clock() {
+        let start = Instant::now();
+        let wall = Timestamp::from_millisecond(10_700).unwrap();
+        let mut limiter = Limiter::new(&[quota(2, 1_000)], Windows::Fixed, start, wall);
+        let mut fits = Vec::new();
+        for ms in [0, 290, 299, 300, 310, 320] {
+            fits.push(limiter.admit(to("/x"), start + Duration::from_millis(ms)));
+        }
+        let wait = Duration::from_millis;
+        assert_eq!(
+            fits,
+            [
+                Ok(()),
+                Ok(()),
+                Err(Refusal { wait: wait(1), scope: QuotaScope::Account }),
+                Ok(()),
+                Ok(()),
+                Err(Refusal { wait: wait(980), scope: QuotaScope::Account }),
+            ]
+        );
+        let most = limiter.stats(start + Duration::from_secs(1))[0].most_in_a_window;
+        assert_eq!(
+            most, 4,
+            "twice the limit around the boundary, which a strict count would refuse"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! The truth about an account's records, and the three ways to change it.
+//! The truth about an account's records, and the ways to change it.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,9 +9,11 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use tokio::time::Instant;
 
+use crate::account::account_config;
 use crate::chance::Chance;
 use crate::clock::whole_seconds;
-use crate::content::{eventbrite, klaviyo};
+use crate::config::Config;
+use crate::content;
 use crate::record::{Platform, Record, RecordId, RecordType, Version};
 
 /// How a record changes.
@@ -20,14 +22,17 @@ use crate::record::{Platform, Record, RecordId, RecordType, Version};
 pub enum ChangeKind {
     /// Content changes.
     Edit,
-    /// Only dates and counters that a mirror leaves out move (Klaviyo).
+    /// Only dates and counters that a mirror leaves out move.
     Touch,
-    /// A status is moved by the clock: content, but neither `changed` nor a webhook (events).
+    /// A status is moved by the clock: content, but neither `changed` nor a webhook (Eventbrite's
+    /// events), or the end of an open order's time.
     Clock,
     /// A new record.
     Create,
-    /// Gone; an Eventbrite attendee stays with status `Deleted`.
+    /// Gone; where the platform deletes softly, it stays with another status.
     Delete,
+    /// One profile becomes part of another (Klaviyo): its id answers no more.
+    Merge,
 }
 
 /// A change that took place.
@@ -35,8 +40,20 @@ pub enum ChangeKind {
 pub(crate) struct Change {
     pub(crate) kind: ChangeKind,
     pub(crate) id: RecordId,
-    /// The webhook that tells of it, if the platform has one.
-    pub(crate) action: Option<&'static str>,
+    /// The webhooks that tell of it, if the platform has any.
+    pub(crate) actions: &'static [&'static str],
+    /// The record afterwards, or what it was before it went.
+    pub(crate) version: Arc<Version>,
+}
+
+/// What a change does to one record.
+#[derive(Debug)]
+pub(crate) struct Write {
+    pub(crate) kind: ChangeKind,
+    pub(crate) id: RecordId,
+    /// `None` when it goes.
+    pub(crate) next: Option<Version>,
+    pub(crate) actions: &'static [&'static str],
 }
 
 /// Why a change by hand did not take place.
@@ -60,53 +77,37 @@ pub(crate) struct Moment {
     pub(crate) timer: Instant,
 }
 
-/// How many records of each kind there are at the start.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Sizes {
-    pub(crate) profiles: usize,
-    pub(crate) events: usize,
-    pub(crate) attendees: usize,
-    pub(crate) orders: usize,
-}
-
 /// All records of one account, deleted ones included.
 #[derive(Debug)]
 pub(crate) struct Records {
-    platform: Platform,
-    organization: String,
+    pub(crate) platform: Platform,
+    pub(crate) config: Arc<Config>,
     stale: (Duration, Duration),
     lag: Chance,
     numbers: u64,
     map: BTreeMap<RecordId, Record>,
+    /// How the records that are gone went.
+    gone: BTreeMap<RecordId, ChangeKind>,
 }
 
 impl Records {
     /// The records at the start; the same for the same seed.
-    pub(crate) fn generate(
-        platform: Platform,
-        organization: &str,
-        sizes: Sizes,
-        stale: (Duration, Duration),
-        seed: u64,
-    ) -> Self {
-        let mut chance = Chance::of(seed, &format!("{} records", platform.name()));
+    pub(crate) fn generate(platform: Platform, config: &Arc<Config>) -> Self {
+        let stream =
+            |purpose: &str| Chance::of(config.seed, &format!("{} {purpose}", platform.name()));
+        let mut chance = stream("records");
         let mut records = Self {
             platform,
-            organization: organization.to_owned(),
-            stale,
-            lag: Chance::of(seed, &format!("{} staleness", platform.name())),
+            config: Arc::clone(config),
+            stale: account_config(platform, config).stale(),
+            lag: stream("staleness"),
             numbers: 0,
             map: BTreeMap::new(),
+            gone: BTreeMap::new(),
         };
-        let plan = [
-            (RecordType::Profile, sizes.profiles),
-            (RecordType::Event, sizes.events),
-            (RecordType::Order, sizes.orders),
-            (RecordType::Attendee, sizes.attendees),
-        ];
-        for (record_type, count) in plan {
+        for (record_type, count) in content::sizes(platform, config) {
             for _ in 0..count {
-                if let Some((id, version)) = records.make(record_type, &mut chance, None) {
+                if let Some((id, version)) = records.make(record_type, None, &mut chance, None) {
                     records.map.insert(id, Record::settled(version));
                 }
             }
@@ -116,8 +117,16 @@ impl Records {
 
     /// The ids of all records that are not deleted.
     pub(crate) fn live_ids(&self, record_type: RecordType) -> Vec<RecordId> {
-        let of_type = self.map.iter().filter(|(id, _)| id.record_type == record_type);
-        of_type.filter(|(_, r)| r.latest().is_some()).map(|(id, _)| id.clone()).collect()
+        self.live(record_type).map(|(id, _)| id.clone()).collect()
+    }
+
+    /// All records of a kind that are not deleted.
+    pub(crate) fn live(
+        &self,
+        record_type: RecordType,
+    ) -> impl Iterator<Item = (&RecordId, &Arc<Version>)> {
+        let of_type = self.map.iter().filter(move |(id, _)| id.record_type == record_type);
+        of_type.filter_map(|(id, record)| Some((id, record.latest()?)))
     }
 
     /// Every record with its latest state; `None` for deleted ones.
@@ -125,9 +134,19 @@ impl Records {
         self.map.iter().map(|(id, record)| (id, record.latest()))
     }
 
+    /// A record that is not deleted, as it is now.
+    pub(crate) fn now(&self, id: &RecordId) -> Option<&Arc<Version>> {
+        self.map.get(id)?.latest()
+    }
+
     /// What a reader sees of one record.
     pub(crate) fn seen(&self, id: &RecordId, now: Instant) -> Option<Arc<Version>> {
         self.map.get(id)?.seen_at(now).cloned()
+    }
+
+    /// How a record went; `None` for one that lives or never was.
+    pub(crate) fn gone_by(&self, id: &RecordId) -> Option<ChangeKind> {
+        self.gone.get(id).copied()
     }
 
     /// What a reader sees of all records of a kind, by id.
@@ -147,131 +166,68 @@ impl Records {
         self.map.values().filter_map(Record::settled_at).max()
     }
 
-    /// Makes a new record.
+    /// Makes a new record, the `wanted` one where the platform lets somebody choose.
     pub(crate) fn create(
         &mut self,
         record_type: RecordType,
+        wanted: Option<&str>,
         chance: &mut Chance,
         at: Moment,
     ) -> Result<Change, ChangeError> {
-        let made = self.make(record_type, chance, Some(at.wall));
+        let made = self.make(record_type, wanted, chance, Some(at.wall));
         let (id, version) = made.ok_or(ChangeError::NotPossible)?;
-        self.map.insert(id.clone(), Record::unseen());
-        self.write(&id, Some(version), at);
-        let action = match record_type {
-            RecordType::Profile => "profile",
-            RecordType::Event => "event.created",
-            RecordType::Attendee => "attendee.updated",
-            RecordType::Order => "order.placed",
-        };
-        Ok(Change { kind: ChangeKind::Create, id, action: Some(action) })
+        let actions = content::actions_of_creation(self.platform, record_type, &version);
+        let kind = ChangeKind::Create;
+        let version = Arc::new(version);
+        self.gone.remove(&id);
+        self.write(&id, Some(Arc::clone(&version)), at);
+        Ok(Change { kind, id, actions, version })
     }
 
-    /// Edits, touches or deletes a record, or lets the clock move it.
+    /// Alters a record in any other way; the first change is the one that was asked for, the rest
+    /// follows from it.
     pub(crate) fn alter(
         &mut self,
         kind: ChangeKind,
         id: &RecordId,
         chance: &mut Chance,
         at: Moment,
-    ) -> Result<Change, ChangeError> {
-        let latest = self.map.get(id).and_then(Record::latest).ok_or(ChangeError::NoRecord)?;
-        let mut version = Version::clone(latest);
-        if version.text("status") == "Deleted" {
-            return Err(ChangeError::NoRecord);
+    ) -> Result<Vec<Change>, ChangeError> {
+        let before = self.now(id).cloned().ok_or(ChangeError::NoRecord)?;
+        let mut version = Version::clone(&before);
+        version.changed = whole_seconds(at.wall).max(before.changed);
+        let writes = content::alter(self, kind, id, version, chance, at.wall)?;
+        let mut changes = Vec::new();
+        for Write { kind, id, next, actions } in writes {
+            let before = self.now(&id).cloned();
+            let next = next.map(Arc::new);
+            let Some(version) = next.clone().or(before) else { continue };
+            if next.is_none() {
+                self.gone.insert(id.clone(), kind);
+            }
+            self.write(&id, next, at);
+            changes.push(Change { kind, id, actions, version });
         }
-        let before = version.changed;
-        version.changed = whole_seconds(at.wall).max(before);
-        let fields = &mut version.fields;
-        let (action, next) = match (kind, id.record_type) {
-            (ChangeKind::Edit, RecordType::Profile) => {
-                klaviyo::edit(fields, chance);
-                (Some("profile"), Some(version))
-            }
-            (ChangeKind::Touch, RecordType::Profile) => {
-                klaviyo::touch(fields, chance, at.wall);
-                (Some("profile"), Some(version))
-            }
-            (ChangeKind::Edit, RecordType::Event) => {
-                (Some(eventbrite::edit_event(fields, chance, at.wall)), Some(version))
-            }
-            (ChangeKind::Clock, RecordType::Event) => {
-                if !eventbrite::advance_event(fields) {
-                    return Err(ChangeError::NotPossible);
-                }
-                version.changed = before;
-                (None, Some(version))
-            }
-            (ChangeKind::Edit, RecordType::Attendee) => {
-                (Some(eventbrite::edit_attendee(fields, chance, at.wall)), Some(version))
-            }
-            (ChangeKind::Delete, RecordType::Attendee) => {
-                eventbrite::delete_attendee(fields);
-                (None, Some(version))
-            }
-            (ChangeKind::Edit, RecordType::Order) => {
-                (Some(eventbrite::edit_order(fields, chance)), Some(version))
-            }
-            (ChangeKind::Delete, RecordType::Event) if self.in_use(&id.external_id) => {
-                return Err(ChangeError::InUse);
-            }
-            (ChangeKind::Delete, RecordType::Event | RecordType::Order) => (None, None),
-            // No delete topic exists; but what the person did before may still be told of.
-            (ChangeKind::Delete, RecordType::Profile) => (Some("profile"), None),
-            _ => return Err(ChangeError::NotPossible),
-        };
-        self.write(id, next, at);
-        Ok(Change { kind, id: id.clone(), action })
+        Ok(changes)
     }
 
-    fn write(&mut self, id: &RecordId, version: Option<Version>, at: Moment) {
+    fn write(&mut self, id: &RecordId, version: Option<Arc<Version>>, at: Moment) {
         let visible = at.timer + self.lag.between(self.stale.0, self.stale.1);
-        if let Some(record) = self.map.get_mut(id) {
-            record.write(version, visible, at.timer);
-        }
-    }
-
-    fn in_use(&self, event: &str) -> bool {
-        let live = self.latest().filter_map(|(id, version)| Some((id, version?)));
-        live.filter(|(id, _)| id.record_type != RecordType::Event)
-            .any(|(_, version)| version.text("event_id") == event)
+        let record = self.map.entry(id.clone()).or_insert_with(Record::unseen);
+        record.write(version, visible, at.timer);
     }
 
     /// A new record; `None` when this account has no such records or nothing it could belong to.
     fn make(
         &mut self,
         record_type: RecordType,
+        wanted: Option<&str>,
         chance: &mut Chance,
         at: Option<Timestamp>,
     ) -> Option<(RecordId, Version)> {
         self.numbers += 1;
-        let number = self.numbers;
-        let organization = &self.organization;
-        match (self.platform, record_type) {
-            (Platform::Klaviyo, RecordType::Profile) => {
-                let id = klaviyo::profile_id(chance);
-                let version = klaviyo::profile(chance, number, at);
-                Some((RecordId::new(record_type, id), version))
-            }
-            (Platform::Eventbrite, RecordType::Event) => {
-                let id = format!("{}", 880_011_000_000 + number * 97);
-                let version = eventbrite::event(chance, organization, &id, at);
-                Some((RecordId::new(record_type, id), version))
-            }
-            (Platform::Eventbrite, RecordType::Order) => {
-                let event = chance.pick(&self.live_ids(RecordType::Event))?.external_id.clone();
-                let id = format!("{}", 9_100_000_000 + number * 31);
-                let version = eventbrite::order(chance, &event, &id, at);
-                Some((RecordId::new(record_type, id), version))
-            }
-            (Platform::Eventbrite, RecordType::Attendee) => {
-                let order = chance.pick(&self.live_ids(RecordType::Order))?.clone();
-                let event = self.map.get(&order)?.latest()?.text("event_id").to_owned();
-                let id = format!("{}", 12_100_000_000 + number * 13);
-                let version = eventbrite::attendee(chance, &event, order.own(), &id, at);
-                Some((RecordId::new(record_type, format!("{event}/{id}")), version))
-            }
-            _ => None,
-        }
+        let made = content::make(self, record_type, wanted, self.numbers, chance, at)?;
+        // What lives already cannot be made once more.
+        self.now(&made.0).is_none().then_some(made)
     }
 }

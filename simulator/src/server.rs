@@ -23,6 +23,7 @@ use crate::clock::now;
 use crate::fault::Fault;
 use crate::journal::RequestRow;
 use crate::record::Platform;
+use crate::{discord, edge};
 
 /// Longest request body that is read.
 const LONGEST_BODY: usize = 64 * 1024;
@@ -55,12 +56,21 @@ async fn handle(State(Door { account, stop }): State<Door>, request: Request) ->
     // A body that is too long or breaks off is one that no route understands.
     let body = to_bytes(body, LONGEST_BODY).await.unwrap_or_default().to_vec();
     let query = parts.uri.query().unwrap_or_default();
-    let call = Call::new(parts.method, parts.uri.path(), query, parts.headers, body);
+    let mut call = Call::new(parts.method, parts.uri.path(), query, parts.headers, body);
 
-    let (template, answer) = account.answer(&call);
-    let limited = answer.status == StatusCode::TOO_MANY_REQUESTS;
-    let fault = if limited { None } else { account.draw_fault() };
-    let answer = replaced(&account, answer, fault.as_ref());
+    let (template, answer, fault) = if let Some(page) = account.shut_out() {
+        ("edge", page, None)
+    } else {
+        if account.platform == Platform::Discord {
+            call.endpoint_answers = discord::test_endpoint(&account, &call).await;
+        }
+        let (template, answer) = account.answer(&call);
+        let limited = answer.status == StatusCode::TOO_MANY_REQUESTS;
+        let fault = if limited { None } else { account.draw_fault() };
+        let answer = replaced(&account, answer, fault.as_ref());
+        account.pass_edge(&answer);
+        (template, answer, fault)
+    };
     let row = RequestRow {
         at: now(),
         platform: account.platform,
@@ -92,6 +102,15 @@ fn replaced(account: &Account, answer: Answer, fault: Option<&Fault>) -> Answer 
                 None => error,
             }
         }
+        Some(Fault::Limited { retry_after_ms, reset_after_ms, scope }) => {
+            let error = account.error_for(StatusCode::TOO_MANY_REQUESTS);
+            let limited = discord::limited(error, *retry_after_ms, *reset_after_ms, scope);
+            Answer { records: answer.records, ..limited }
+        }
+        Some(Fault::Block { retry_after }) => {
+            let page = edge::block(Duration::from_secs(*retry_after));
+            Answer { records: answer.records, ..page }
+        }
         Some(Fault::Redirect { location }) => {
             let found = Answer::error(StatusCode::FOUND, serde_json::Value::Null);
             Answer { records: answer.records, ..found.header("location", location) }
@@ -102,7 +121,11 @@ fn replaced(account: &Account, answer: Answer, fault: Option<&Fault>) -> Answer 
 }
 
 fn response(platform: Platform, answer: Answer, fault: Option<&Fault>) -> Response {
-    let text = if answer.body.is_null() { String::new() } else { answer.body.to_string() };
+    let text = match answer.page {
+        Some(page) => page.to_owned(),
+        None if answer.body.is_null() => String::new(),
+        None => answer.body.to_string(),
+    };
     let body = match fault {
         Some(Fault::Garbage) => Body::from("<html><body>upstream says hello {{</body>"),
         Some(Fault::Cut) => cut(text.clone()),
@@ -113,8 +136,9 @@ fn response(platform: Platform, answer: Answer, fault: Option<&Fault>) -> Respon
     *response.status_mut() = answer.status;
     let headers = response.headers_mut();
     let content_type = match platform {
+        _ if answer.page.is_some() => "text/html; charset=UTF-8",
         Platform::Klaviyo => "application/vnd.api+json",
-        Platform::Eventbrite => "application/json",
+        _ => "application/json",
     };
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     if fault == Some(&Fault::Cut) {

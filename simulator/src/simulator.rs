@@ -21,7 +21,7 @@ use crate::{control, server};
 /// How long requests that are under way may take to end.
 const STOP_LIMIT: Duration = Duration::from_secs(5);
 
-/// Both platforms and the control API, listening; dropping it ends them.
+/// All platforms and the control API, listening; dropping it ends them.
 ///
 /// What a test does with the platforms are the methods of [`World`], which it derefs to.
 #[derive(Debug)]
@@ -30,6 +30,10 @@ pub struct Simulator {
     pub klaviyo_url: Url,
     /// Stands for `https://www.eventbriteapi.com/v3`, without a slash at the end.
     pub eventbrite_url: Url,
+    /// Stands for `https://www.patreon.com`; paths begin with `/api/oauth2`.
+    pub patreon_url: Url,
+    /// Stands for `https://discord.com/api/v10`, without a slash at the end.
+    pub discord_url: Url,
     /// The control API.
     pub control_url: Url,
     world: Arc<World>,
@@ -41,18 +45,30 @@ pub struct Simulator {
 pub async fn start(config: Config) -> anyhow::Result<Simulator> {
     let (klaviyo, klaviyo_url) = listen(config.klaviyo.account.listen, "").await?;
     let (eventbrite, eventbrite_url) = listen(config.eventbrite.account.listen, "v3").await?;
+    let (patreon, patreon_url) = listen(config.patreon.account.listen, "").await?;
+    let (discord, discord_url) = listen(config.discord.account.listen, "api/v10").await?;
     let (control, control_url) = listen(config.control_listen, "").await?;
 
     let world = Arc::new(World::new(config));
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    for (account, listener) in [(&world.klaviyo, klaviyo), (&world.eventbrite, eventbrite)] {
+    let listeners = [klaviyo, eventbrite, patreon, discord];
+    for (account, listener) in world.accounts().into_iter().zip(listeners) {
         let router = server::router(Arc::clone(account), stop.clone());
         tasks.spawn(server::serve(listener, router, stop.clone()));
         tasks.spawn(Arc::clone(account).live(stop.clone()));
         tasks.spawn(webhooks(Arc::clone(account), stop.clone()));
     }
     tasks.spawn(server::serve(control, control::router(Arc::clone(&world)), stop.clone()));
-    Ok(Simulator { klaviyo_url, eventbrite_url, control_url, world, stop, tasks })
+    Ok(Simulator {
+        klaviyo_url,
+        eventbrite_url,
+        patreon_url,
+        discord_url,
+        control_url,
+        world,
+        stop,
+        tasks,
+    })
 }
 
 impl Simulator {

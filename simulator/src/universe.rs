@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use crate::account::account_config;
 use crate::chance::Chance;
 use crate::config::{ChangeConfig, Config};
 use crate::record::{Platform, RecordId, RecordType};
-use crate::records::{Change, ChangeError, ChangeKind, Moment, Records, Sizes};
+use crate::records::{Change, ChangeError, ChangeKind, Moment, Records};
 
 const HOUR: Duration = Duration::from_hours(1);
 
@@ -37,21 +39,9 @@ pub(crate) struct Universe {
 }
 
 impl Universe {
-    pub(crate) fn new(platform: Platform, config: &Config) -> Self {
-        let (account, organization, sizes) = match platform {
-            Platform::Klaviyo => {
-                let sizes = Sizes { profiles: config.klaviyo.profiles, ..Sizes::default() };
-                (&config.klaviyo.account, "", sizes)
-            }
-            Platform::Eventbrite => {
-                let own = &config.eventbrite;
-                let (events, attendees, orders) = (own.events, own.attendees, own.orders);
-                let sizes = Sizes { profiles: 0, events, attendees, orders };
-                (&own.account, own.organization_id.as_str(), sizes)
-            }
-        };
-        let records =
-            Records::generate(platform, organization, sizes, account.stale(), config.seed);
+    pub(crate) fn new(platform: Platform, config: &Arc<Config>) -> Self {
+        let account = account_config(platform, config);
+        let records = Records::generate(platform, config);
         let stream = |purpose| Chance::of(config.seed, &format!("{} {purpose}", platform.name()));
         let mut universe = Self {
             records,
@@ -62,7 +52,7 @@ impl Universe {
             due: BinaryHeap::new(),
             frozen: false,
         };
-        for record_type in universe.record_types() {
+        for record_type in platform.record_types() {
             for id in universe.records.live_ids(*record_type) {
                 universe.plan_record(id, Duration::ZERO);
             }
@@ -83,34 +73,32 @@ impl Universe {
         if self.frozen { None } else { self.due.peek().map(|Reverse((at, ..))| *at) }
     }
 
-    /// Makes the next spontaneous change; `None` when frozen or when it comes to nothing (the
-    /// record is deleted by now).
-    pub(crate) fn step(&mut self, now: Moment) -> Option<Change> {
-        if self.frozen {
-            return None;
-        }
-        let Reverse((at, due, mean)) = self.due.pop()?;
+    /// Makes the next spontaneous change, and what follows from it; nothing when frozen or when it
+    /// comes to nothing (the record is deleted by now).
+    pub(crate) fn step(&mut self, now: Moment) -> Vec<Change> {
+        let next = if self.frozen { None } else { self.due.pop() };
+        let Some(Reverse((at, due, mean))) = next else { return Vec::new() };
         let mut own = self.plan.branch();
-        let change = match due {
+        let changes = match due {
             Due::Creation => {
                 self.plan(Due::Creation, mean, at);
                 let record_type = self.kind_of_creation();
-                let change = self.records.create(record_type, &mut own, now);
+                let change = self.records.create(record_type, None, &mut own, now);
                 if let Ok(change) = &change {
                     self.plan_record(change.id.clone(), at);
                 }
-                change
+                change.map(|change| vec![change])
             }
             Due::Change(id) => {
                 let kind = self.kind_of_change(&id);
-                let change = self.records.alter(kind, &id, &mut own, now);
-                if change != Err(ChangeError::NoRecord) {
+                let changes = self.records.alter(kind, &id, &mut own, now);
+                if changes != Err(ChangeError::NoRecord) {
                     self.plan(Due::Change(id), mean, at);
                 }
-                change
+                changes
             }
         };
-        change.ok()
+        changes.unwrap_or_default()
     }
 
     /// Makes a change by hand, to a random record where none is named.
@@ -122,13 +110,12 @@ impl Universe {
         record_type: Option<RecordType>,
         external_id: Option<&str>,
         now: Moment,
-    ) -> Result<Change, ChangeError> {
-        let record_type = record_type.unwrap_or(match self.platform {
-            Platform::Klaviyo => RecordType::Profile,
-            Platform::Eventbrite => RecordType::Attendee,
-        });
+    ) -> Result<Vec<Change>, ChangeError> {
+        let usual = self.platform.record_types().first().copied();
+        let record_type = record_type.or(usual).ok_or(ChangeError::NotPossible)?;
         if kind == ChangeKind::Create {
-            return self.records.create(record_type, &mut self.hand, now);
+            let created = self.records.create(record_type, external_id, &mut self.hand, now);
+            return created.map(|change| vec![change]);
         }
         if let Some(external_id) = external_id {
             let id = RecordId::new(record_type, external_id);
@@ -144,13 +131,6 @@ impl Universe {
             }
         }
         outcome
-    }
-
-    fn record_types(&self) -> &'static [RecordType] {
-        match self.platform {
-            Platform::Klaviyo => &[RecordType::Profile],
-            Platform::Eventbrite => &[RecordType::Event, RecordType::Order, RecordType::Attendee],
-        }
     }
 
     fn plan_record(&mut self, id: RecordId, from: Duration) {
@@ -170,11 +150,25 @@ impl Universe {
 
     fn kind_of_creation(&mut self) -> RecordType {
         match self.platform {
-            Platform::Klaviyo => RecordType::Profile,
+            Platform::Klaviyo => match self.plan.number(0, 20) {
+                0..8 if self.records.config.klaviyo.lists == 0 => RecordType::Profile,
+                0 => RecordType::List,
+                1..8 => RecordType::Membership,
+                _ => RecordType::Profile,
+            },
             Platform::Eventbrite => match self.plan.number(0, 20) {
                 0 => RecordType::Event,
                 1..8 => RecordType::Order,
                 _ => RecordType::Attendee,
+            },
+            Platform::Patreon => match self.plan.number(0, 20) {
+                0 => RecordType::Tier,
+                _ => RecordType::Member,
+            },
+            Platform::Discord => match self.plan.number(0, 20) {
+                0 => RecordType::Role,
+                1..4 => RecordType::Entitlement,
+                _ => RecordType::Member,
             },
         }
     }
@@ -183,8 +177,11 @@ impl Universe {
         let deletes = self.plan.happens(self.changes.delete_share);
         let moves_only_volatile = self.plan.happens(self.changes.volatile_share);
         match id.record_type {
+            // Nobody can do anything else with one.
+            RecordType::Membership => ChangeKind::Delete,
+            RecordType::Profile if deletes && self.plan.happens(0.3) => ChangeKind::Merge,
             _ if deletes => ChangeKind::Delete,
-            RecordType::Profile if moves_only_volatile => ChangeKind::Touch,
+            RecordType::Profile | RecordType::Guild if moves_only_volatile => ChangeKind::Touch,
             RecordType::Event if self.plan.happens(0.1) => ChangeKind::Clock,
             _ => ChangeKind::Edit,
         }
@@ -204,7 +201,7 @@ mod tests {
     use super::*;
 
     fn busy(platform: Platform, seed: u64) -> Universe {
-        Universe::new(platform, &Config::lively(seed))
+        Universe::new(platform, &Arc::new(Config::lively(seed)))
     }
 
     /// The first changes: when each was due, what it was, and the record afterwards.
@@ -219,7 +216,7 @@ mod tests {
             if by_hand {
                 universe.change(ChangeKind::Edit, None, None, now).expect("some record");
             }
-            if let Some(Change { kind, id, .. }) = universe.step(now) {
+            for Change { kind, id, .. } in universe.step(now) {
                 let seen = format!("{:?}", universe.records.seen(&id, now.timer + HOUR));
                 lines.push((due, kind, id, seen));
             }
@@ -229,7 +226,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn the_same_seed_makes_the_same_universe_and_the_same_changes() {
-        for platform in [Platform::Klaviyo, Platform::Eventbrite] {
+        for platform in Platform::ALL {
             let (first, second) = (busy(platform, 7), busy(platform, 7));
             assert!(first.records.latest().eq(second.records.latest()));
             assert_eq!(history(first, false), history(second, false));
@@ -254,7 +251,7 @@ mod tests {
         universe.set_frozen(true);
         assert_eq!(universe.next_due(), None);
         let now = Moment { wall: Timestamp::UNIX_EPOCH, timer: Instant::now() };
-        assert_eq!(universe.step(now), None);
+        assert_eq!(universe.step(now), []);
         assert!(universe.change(ChangeKind::Edit, None, None, now).is_ok(), "a hand still can");
     }
 
@@ -267,8 +264,8 @@ mod tests {
         };
         assert_eq!(delete(&mut universe, RecordType::Event), Err(ChangeError::InUse));
 
-        let gone = delete(&mut universe, RecordType::Attendee).unwrap();
-        assert_eq!(gone.action, None, "no webhook tells of a deleted attendee");
+        let gone = delete(&mut universe, RecordType::Attendee).unwrap().remove(0);
+        assert_eq!(gone.actions.len(), 0, "no webhook tells of a deleted attendee");
         let seen = universe.records.seen(&gone.id, now.timer + HOUR).unwrap();
         assert_eq!(seen.text("status"), "Deleted");
     }

@@ -1,4 +1,4 @@
-//! Both platforms together, and everything a test or the control API does with them.
+//! All platforms together, and everything a test or the control API does with them.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,7 +8,8 @@ use tokio::time::{Instant, sleep};
 use url::Url;
 
 use crate::account::{Account, AccountStats};
-use crate::config::Config;
+use crate::config::{Config, Switches};
+use crate::discord;
 use crate::fault::{Fault, Hits};
 use crate::gate::{Gate, GateRule, GateState};
 use crate::journal::{Fetches, RequestRow};
@@ -23,6 +24,10 @@ pub struct Stats {
     pub klaviyo: AccountStats,
     /// At Eventbrite.
     pub eventbrite: AccountStats,
+    /// At Patreon.
+    pub patreon: AccountStats,
+    /// At Discord.
+    pub discord: AccountStats,
 }
 
 impl Stats {
@@ -31,6 +36,8 @@ impl Stats {
         match platform {
             Platform::Klaviyo => &self.klaviyo,
             Platform::Eventbrite => &self.eventbrite,
+            Platform::Patreon => &self.patreon,
+            Platform::Discord => &self.discord,
         }
     }
 }
@@ -50,10 +57,11 @@ pub struct Frozen {
 pub struct ChangeRequest {
     /// Where.
     pub platform: Platform,
-    /// A profile or an attendee when absent.
+    /// A profile, an attendee or a member when absent.
     #[serde(default)]
     pub record_type: Option<RecordType>,
-    /// A random record when absent.
+    /// A random record when absent. For a creation: on Discord the guild, or guild and user, on
+    /// Klaviyo list and profile of a membership; without meaning elsewhere.
     #[serde(default)]
     pub external_id: Option<String>,
     /// What.
@@ -67,7 +75,7 @@ pub struct ChangeRequest {
 pub struct Changed {
     /// What kind.
     pub record_type: RecordType,
-    /// For an attendee `<event id>/<attendee id>`.
+    /// With the id of what it belongs to in front, see [`RecordType`].
     pub external_id: String,
     /// False too where the platform has no webhook for such a change.
     pub notified: bool,
@@ -78,6 +86,8 @@ pub struct Changed {
 pub struct World {
     pub(crate) klaviyo: Arc<Account>,
     pub(crate) eventbrite: Arc<Account>,
+    pub(crate) patreon: Arc<Account>,
+    pub(crate) discord: Arc<Account>,
     pub(crate) gate: Arc<Gate>,
 }
 
@@ -86,24 +96,41 @@ impl World {
         let (config, gate) = (Arc::new(config), Arc::new(Gate::default()));
         let account =
             |platform| Arc::new(Account::new(platform, Arc::clone(&config), Arc::clone(&gate)));
-        let (klaviyo, eventbrite) = (account(Platform::Klaviyo), account(Platform::Eventbrite));
-        Self { klaviyo, eventbrite, gate }
+        Self {
+            klaviyo: account(Platform::Klaviyo),
+            eventbrite: account(Platform::Eventbrite),
+            patreon: account(Platform::Patreon),
+            discord: account(Platform::Discord),
+            gate,
+        }
     }
 
     fn account(&self, platform: Platform) -> &Arc<Account> {
         match platform {
             Platform::Klaviyo => &self.klaviyo,
             Platform::Eventbrite => &self.eventbrite,
+            Platform::Patreon => &self.patreon,
+            Platform::Discord => &self.discord,
         }
     }
 
-    fn accounts(&self) -> [&Arc<Account>; 2] {
-        [&self.klaviyo, &self.eventbrite]
+    pub(crate) fn accounts(&self) -> [&Arc<Account>; 4] {
+        [&self.klaviyo, &self.eventbrite, &self.patreon, &self.discord]
+    }
+
+    /// The universe file of this world, as it stood at the start.
+    pub fn config(&self) -> &Config {
+        &self.klaviyo.config
     }
 
     /// All counters.
     pub fn stats(&self) -> Stats {
-        Stats { klaviyo: self.klaviyo.stats(), eventbrite: self.eventbrite.stats() }
+        Stats {
+            klaviyo: self.klaviyo.stats(),
+            eventbrite: self.eventbrite.stats(),
+            patreon: self.patreon.stats(),
+            discord: self.discord.stats(),
+        }
     }
 
     /// All records as they are now, whatever readers are shown.
@@ -197,7 +224,37 @@ impl World {
 
     /// Where webhooks go from now on.
     pub fn set_webhook_target(&self, platform: Platform, target: Option<Url>) {
-        self.account(platform).courier.set_target(target);
+        self.account(platform).courier.set_target(false, target);
+    }
+
+    /// Where the bridge to Discord's gateway posts its notices from now on.
+    pub fn set_bridge_target(&self, target: Option<Url>) {
+        self.discord.courier.set_target(true, target);
+    }
+
+    /// The traps of a platform as they are switched now.
+    pub fn switches(&self, platform: Platform) -> Switches {
+        self.account(platform).switches.lock().clone()
+    }
+
+    /// Switches the traps of a platform.
+    pub fn set_switches(&self, platform: Platform, switches: Switches) {
+        *self.account(platform).switches.lock() = switches;
+    }
+
+    /// Makes all access tokens run out; refresh tokens stay good (Patreon).
+    pub fn expire_tokens(&self) {
+        self.patreon.tokens.lock().expire();
+    }
+
+    /// How often somebody has refreshed the tokens (Patreon).
+    pub fn token_refreshes(&self) -> u64 {
+        self.patreon.tokens.lock().refreshes()
+    }
+
+    /// The key, in hex, with which Discord's webhook events are verified.
+    pub fn discord_public_key(&self) -> Option<String> {
+        discord::public_key(&self.discord.config.discord)
     }
 
     /// Switches a webhook off, as the platform does after long failure, or on again.
@@ -206,6 +263,7 @@ impl World {
     }
 
     fn unsettled(&self) -> Duration {
-        self.klaviyo.unsettled_for().max(self.eventbrite.unsettled_for())
+        let accounts = self.accounts().into_iter();
+        accounts.map(|account| account.unsettled_for()).max().unwrap_or_default()
     }
 }

@@ -15,7 +15,7 @@ use crate::verbs::{
 };
 
 fn limit(name: &str, limit: u32, window_ms: u64) -> QuotaConfig {
-    QuotaConfig { name: name.to_owned(), limit, window_ms, templates: Vec::new() }
+    QuotaConfig::new(name, limit, window_ms)
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

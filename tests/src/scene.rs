@@ -51,7 +51,9 @@ pub struct Setup {
 
 impl Default for Setup {
     fn default() -> Self {
-        let mut simulator = simulator::Config::default();
+        let both = [Platform::Klaviyo, Platform::Eventbrite];
+        let mut simulator = simulator::Config::default().only(&both);
+        (simulator.klaviyo.lists, simulator.klaviyo.memberships) = (0, 0);
         simulator.klaviyo.profiles = 5;
         simulator.eventbrite.events = 2;
         simulator.eventbrite.attendees = 6;

@@ -13,7 +13,7 @@ use crate::answer::{Answer, Asked, Call};
 use crate::clock::{now, with_z};
 use crate::record::{RecordId, RecordType, Version};
 
-const PAGING: [&str; 4] = ["continuation", "page", "page_size", "token"];
+const COMMON: [&str; 5] = ["continuation", "expand", "page", "page_size", "token"];
 
 /// `GET /organizations/{org}/events/`: there is no `changed_since`.
 pub(super) fn events(account: &Account, call: &Call) -> Result<Answer, Answer> {
@@ -87,7 +87,7 @@ pub(super) fn attendees(
             (Some(_), actual) => actual == "Unpaid",
         };
         right_status
-            && event.is_none_or(|event| id.event() == Some(event))
+            && event.is_none_or(|event| id.parent() == Some(event))
             && since.holds(id, version)
             && only.as_ref().is_none_or(|only| only.iter().any(|one| one == id.own()))
     };
@@ -166,7 +166,7 @@ impl Since {
 }
 
 fn known(call: &Call, own: &[&str]) -> Result<(), Answer> {
-    let all: Vec<&str> = own.iter().chain(&PAGING).copied().collect();
+    let all: Vec<&str> = own.iter().chain(&COMMON).copied().collect();
     no_stray(call, &all)
 }
 

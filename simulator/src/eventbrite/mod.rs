@@ -1,16 +1,22 @@
 //! Eventbrite's API under `/v3` as its API Blueprint describes it.
 
+mod expand;
 mod lists;
+pub(crate) mod notice;
 mod page;
 mod shown;
+mod webhooks;
 
 use axum::http::{Method, StatusCode};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::answer::{Answer, Asked, Call};
+use crate::limit::Counted;
 use crate::record::{RecordId, RecordType};
+use crate::records::ChangeKind;
+use expand::Expansions;
 
 /// What a path asks for. Every path ends in a slash.
 #[derive(Clone, Copy)]
@@ -24,6 +30,7 @@ enum Route<'a> {
     EventAttendee(&'a str, &'a str),
     EventOrders(&'a str),
     Order(&'a str),
+    Webhook(&'a str),
     Unknown,
 }
 
@@ -40,6 +47,7 @@ impl<'a> Route<'a> {
             ["v3", "events", event, "attendees", id, ""] => Self::EventAttendee(event, id),
             ["v3", "events", event, "orders", ""] => Self::EventOrders(event),
             ["v3", "orders", id, ""] => Self::Order(id),
+            ["v3", "webhooks", id, ""] => Self::Webhook(id),
             _ => Self::Unknown,
         }
     }
@@ -55,6 +63,7 @@ impl<'a> Route<'a> {
             Self::EventAttendee(..) => "/v3/events/{id}/attendees/{id}/",
             Self::EventOrders(_) => "/v3/events/{id}/orders/",
             Self::Order(_) => "/v3/orders/{id}/",
+            Self::Webhook(_) => "/v3/webhooks/{id}/",
             Self::Unknown => "unknown",
         }
     }
@@ -79,18 +88,34 @@ pub(crate) fn answer(account: &Account, call: &Call) -> (&'static str, Answer) {
 fn admitted(account: &Account, call: &Call, route: Route<'_>) -> Result<Answer, Answer> {
     authenticate(account, call)?;
     // Nothing but the body says so: no headers are documented.
-    account.admit(route.template()).map_err(|_| error_for(StatusCode::TOO_MANY_REQUESTS))?;
-    if call.method != Method::GET {
-        return Err(error_for(StatusCode::METHOD_NOT_ALLOWED));
+    account
+        .admit(Counted { template: route.template(), resource: "" })
+        .map_err(|_| error_for(StatusCode::TOO_MANY_REQUESTS))?;
+    // None is known here; a known one that the caller may not use would be a 403.
+    for header in ["eb-api-switches-enabled", "eb-api-switches-disabled"] {
+        if call.header(header).is_some_and(|value| !value.is_empty()) {
+            return Err(error(400, "INVALID_ARGUMENT", "There is no such API switch."));
+        }
     }
     if route.organization().is_some_and(|org| org != account.config.eventbrite.organization_id) {
         return Err(error_for(StatusCode::FORBIDDEN));
     }
+    match (&call.method, route) {
+        (&Method::GET, Route::Webhook(_)) => Err(error_for(StatusCode::METHOD_NOT_ALLOWED)),
+        (&Method::GET, route) => read(account, call, route),
+        (&Method::POST, Route::OrganizationWebhooks(_)) => webhooks::create(account, call),
+        (&Method::DELETE, Route::Webhook(id)) => webhooks::delete(account, call, id),
+        (_, Route::Unknown) => Err(error_for(StatusCode::NOT_FOUND)),
+        _ => Err(error_for(StatusCode::METHOD_NOT_ALLOWED)),
+    }
+}
+
+fn read(account: &Account, call: &Call, route: Route<'_>) -> Result<Answer, Answer> {
     match route {
         Route::OrganizationEvents(_) => lists::events(account, call),
         Route::OrganizationAttendees(_) => lists::attendees(account, call, None),
         Route::OrganizationOrders(_) => lists::orders(account, call, None),
-        Route::OrganizationWebhooks(_) => Ok(webhooks(account)),
+        Route::OrganizationWebhooks(_) => webhooks::list(account, call),
         Route::Event(id) => one(account, call, RecordId::new(RecordType::Event, id)),
         Route::EventAttendees(event) => {
             existing(account, event)?;
@@ -104,7 +129,7 @@ fn admitted(account: &Account, call: &Call, route: Route<'_>) -> Result<Answer, 
             lists::orders(account, call, Some(event))
         }
         Route::Order(id) => one(account, call, RecordId::new(RecordType::Order, id)),
-        Route::Unknown => Err(error_for(StatusCode::NOT_FOUND)),
+        Route::Webhook(_) | Route::Unknown => Err(error_for(StatusCode::NOT_FOUND)),
     }
 }
 
@@ -132,35 +157,25 @@ fn existing(account: &Account, event: &str) -> Result<(), Answer> {
 }
 
 fn one(account: &Account, call: &Call, id: RecordId) -> Result<Answer, Answer> {
-    no_stray(call, &["token"])?;
-    let seen = account.universe.lock().records.seen(&id, Instant::now());
+    no_stray(call, &["token", "expand"])?;
+    let expansions = Expansions::of(account, call, id.record_type)?;
+    let universe = account.universe.lock();
+    let seen = universe.records.seen(&id, Instant::now());
+    let gone_by = universe.records.gone_by(&id);
+    drop(universe);
     Ok(match seen {
-        Some(version) => Answer::ok(shown::record(account, &id, &version)),
+        Some(version) => {
+            let mut record = shown::record(account, &id, &version);
+            expansions.fill(account, &id, &mut record);
+            Answer::ok(record)
+        }
+        // Nobody paid for it in time.
+        None if id.record_type == RecordType::Order && gone_by == Some(ChangeKind::Clock) => {
+            error(400, "ORDER_EXPIRED", "The order has expired.")
+        }
         None => error_for(StatusCode::NOT_FOUND),
     }
     .about([id], Asked::Alone))
-}
-
-fn webhooks(account: &Account) -> Answer {
-    let own = &account.config.eventbrite;
-    let hooks = account.courier.target().filter(|_| account.courier.stats().enabled).map(|target| {
-        json!({
-            "id": own.webhook_id,
-            "endpoint_url": target,
-            "actions": "attendee.updated,attendee.checked_in,attendee.checked_out,event.created,event.published,event.updated,order.placed,order.refunded,order.updated",
-            "event_id": Value::Null,
-            "organization_id": own.organization_id,
-            "user_id": own.user_id,
-            "created": "2026-01-05T10:00:00Z",
-            "resource_uri": format!("https://www.eventbriteapi.com/v3/webhooks/{}/", own.webhook_id),
-        })
-    });
-    let hooks: Vec<Value> = hooks.into_iter().collect();
-    let pagination = json!({
-        "object_count": hooks.len(), "page_number": 1, "page_size": 50, "page_count": 1,
-        "continuation": Value::Null, "has_more_items": false,
-    });
-    Answer::ok(json!({ "pagination": pagination, "webhooks": hooks }))
 }
 
 /// The error body of a status.

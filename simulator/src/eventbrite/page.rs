@@ -8,10 +8,11 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
+use super::expand::Expansions;
 use super::{bad_argument, error, shown};
 use crate::account::Account;
 use crate::answer::{Answer, Asked, Call};
-use crate::record::{RecordId, Version};
+use crate::record::{RecordId, RecordType, Version};
 
 /// The page size by default, and the largest.
 const SIZE: usize = 50;
@@ -47,6 +48,12 @@ pub(super) fn answer(
     descending: bool,
     asked: Asked,
 ) -> Result<Answer, Answer> {
+    let record_type = match name {
+        "events" => RecordType::Event,
+        "attendees" => RecordType::Attendee,
+        _ => RecordType::Order,
+    };
+    let expansions = Expansions::of(account, call, record_type)?;
     let size = match call.parameter("page_size").map(str::parse::<usize>) {
         None => SIZE,
         Some(Ok(size)) if (1..=SIZE).contains(&size) => size,
@@ -84,8 +91,14 @@ pub(super) fn answer(
         pagination.insert("object_count".to_owned(), json!(total));
         pagination.insert("page_count".to_owned(), json!(total.div_ceil(size)));
     }
-    let shown: Vec<Value> =
-        items.iter().map(|item| shown::record(account, &item.id, &item.version)).collect();
+    let shown: Vec<Value> = items
+        .iter()
+        .map(|item| {
+            let mut record = shown::record(account, &item.id, &item.version);
+            expansions.fill(account, &item.id, &mut record);
+            record
+        })
+        .collect();
     let mut body = json!({ "pagination": pagination });
     if let Some(body) = body.as_object_mut() {
         body.insert(name.to_owned(), Value::Array(shown));

@@ -2,10 +2,10 @@
 
 use serde_json::{Value, json};
 
+use super::notice::api_url;
 use crate::account::Account;
 use crate::chance::Chance;
 use crate::clock::with_z;
-use crate::notice::api_url;
 use crate::record::{Fields, RecordId, RecordType, Version};
 
 /// The record with everything that differs from read to read: null fields that are left out,

@@ -1,70 +1,91 @@
-//! Klaviyo's filter language for profiles: `any(id,["a","b"]),greater-than(updated,2026-01-01T00:00:00Z)`.
+//! Klaviyo's filter language: `any(id,["a","b"]),greater-than(updated,2026-01-01T00:00:00Z)`.
 
 use jiff::Timestamp;
 
-use crate::record::{RecordId, Version};
+use super::invalid;
+use crate::answer::{Answer, Call};
+
+/// What a resource can be filtered by.
+pub(super) struct Rules {
+    /// Fields that take a list of texts.
+    pub(super) any: &'static [&'static str],
+    /// Fields that take one text.
+    pub(super) equals: &'static [&'static str],
+    /// Fields that are instants.
+    pub(super) instants: &'static [&'static str],
+    /// How instants can be compared.
+    pub(super) operators: &'static [&'static str],
+}
 
 /// One condition; all of a filter's must hold.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Clause {
+pub(super) enum Clause {
     /// The field is one of these.
-    Any(Field, Vec<String>),
-    /// The instant is later than this one, never equal.
-    After(Moment, Timestamp),
-    /// The instant is earlier than this one, never equal.
-    Before(Moment, Timestamp),
+    Any(String, Vec<String>),
+    /// The instant stands so to this one.
+    Compare(String, Operator, Timestamp),
 }
 
-/// A field with a text in it.
+/// How two instants are compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Field {
-    Id,
-    Attribute(&'static str),
+pub(super) enum Operator {
+    After,
+    AfterOrAt,
+    Before,
+    BeforeOrAt,
 }
 
-/// A field with an instant in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Moment {
-    Created,
-    Updated,
+/// The filter of a request; none is one that everything meets.
+pub(super) fn of(call: &Call, rules: &Rules) -> Result<Vec<Clause>, Answer> {
+    let Some(text) = call.parameter("filter") else { return Ok(Vec::new()) };
+    parse(text, rules).map_err(|detail| invalid("filter", &detail))
 }
 
 /// Reads a filter; the error is the sentence for the answer's `detail`.
-pub(crate) fn parse(text: &str) -> Result<Vec<Clause>, String> {
+fn parse(text: &str, rules: &Rules) -> Result<Vec<Clause>, String> {
     let mut rest = text;
-    let clauses = conjunction(&mut rest)?;
+    let clauses = conjunction(&mut rest, rules)?;
     if rest.is_empty() { Ok(clauses) } else { Err(format!("Invalid filter at '{rest}'.")) }
 }
 
-/// Whether a profile meets all conditions.
-pub(crate) fn matches(clauses: &[Clause], id: &RecordId, version: &Version) -> bool {
-    let instant = |moment: &Moment| match moment {
-        Moment::Updated => version.changed,
-        Moment::Created => version.text("created").parse().unwrap_or(Timestamp::UNIX_EPOCH),
-    };
+/// Whether a record, whose fields `value` tells, meets all conditions.
+pub(super) fn matches(clauses: &[Clause], value: impl Fn(&str) -> String) -> bool {
     clauses.iter().all(|clause| match clause {
-        Clause::Any(Field::Id, ids) => ids.contains(&id.external_id),
-        Clause::Any(Field::Attribute(name), values) => {
-            values.iter().any(|one| *one == version.text(name))
+        Clause::Any(name, values) => values.contains(&value(name)),
+        Clause::Compare(name, operator, at) => {
+            let instant: Timestamp = value(name).parse().unwrap_or(Timestamp::UNIX_EPOCH);
+            match operator {
+                Operator::After => instant > *at,
+                Operator::AfterOrAt => instant >= *at,
+                Operator::Before => instant < *at,
+                Operator::BeforeOrAt => instant <= *at,
+            }
         }
-        Clause::After(moment, at) => instant(moment) > *at,
-        Clause::Before(moment, at) => instant(moment) < *at,
     })
 }
 
-fn conjunction(rest: &mut &str) -> Result<Vec<Clause>, String> {
-    let mut clauses = condition(rest)?;
+/// The ids that a filter names.
+pub(super) fn named_ids(clauses: &[Clause]) -> Vec<&str> {
+    let ids = clauses.iter().filter_map(|clause| match clause {
+        Clause::Any(name, ids) if name == "id" => Some(ids),
+        _ => None,
+    });
+    ids.flatten().map(String::as_str).collect()
+}
+
+fn conjunction(rest: &mut &str, rules: &Rules) -> Result<Vec<Clause>, String> {
+    let mut clauses = condition(rest, rules)?;
     while eat(rest, ",") {
-        clauses.extend(condition(rest)?);
+        clauses.extend(condition(rest, rules)?);
     }
     Ok(clauses)
 }
 
-fn condition(rest: &mut &str) -> Result<Vec<Clause>, String> {
+fn condition(rest: &mut &str, rules: &Rules) -> Result<Vec<Clause>, String> {
     let operator = until(rest, &['('])?;
     expect(rest, "(")?;
     if operator == "and" {
-        let clauses = conjunction(rest)?;
+        let clauses = conjunction(rest, rules)?;
         expect(rest, ")")?;
         return Ok(clauses);
     }
@@ -72,7 +93,7 @@ fn condition(rest: &mut &str) -> Result<Vec<Clause>, String> {
     expect(rest, ",")?;
     let values = operand(rest)?;
     expect(rest, ")")?;
-    clause(&operator, &field, values).map(|clause| vec![clause])
+    clause(&operator, &field, values, rules).map(|clause| vec![clause])
 }
 
 enum Operand {
@@ -84,40 +105,45 @@ enum Operand {
     Bare(String),
 }
 
-fn clause(operator: &str, name: &str, operand: Operand) -> Result<Clause, String> {
-    let moment = match name {
-        "created" => Some(Moment::Created),
-        "updated" => Some(Moment::Updated),
+fn clause(operator: &str, name: &str, operand: Operand, rules: &Rules) -> Result<Clause, String> {
+    let (texts, many) = match operator {
+        "any" => (rules.any, true),
+        _ => (rules.equals, false),
+    };
+    let compare = match operator {
+        "greater-than" => Some(Operator::After),
+        "greater-or-equal" => Some(Operator::AfterOrAt),
+        "less-than" => Some(Operator::Before),
+        "less-or-equal" => Some(Operator::BeforeOrAt),
         _ => None,
     };
-    let field = match name {
-        "id" => Some(Field::Id),
-        "email" => Some(Field::Attribute("email")),
-        "phone_number" => Some(Field::Attribute("phone_number")),
-        "external_id" => Some(Field::Attribute("external_id")),
-        _ => None,
-    };
-    match (operator, field, moment, operand) {
-        ("any", Some(field), _, Operand::Many(values)) => Ok(Clause::Any(field, values)),
-        ("equals", Some(field), _, Operand::Quoted(value)) => Ok(Clause::Any(field, vec![value])),
-        ("greater-than", _, Some(moment), Operand::Bare(at)) => {
-            Ok(Clause::After(moment, instant(&at)?))
+    let known = [rules.any, rules.equals, rules.instants].iter().any(|all| all.contains(&name));
+    if !known {
+        return Err(format!("'{name}' is not an allowed filter field for this resource."));
+    }
+    let comparable = rules.instants.contains(&name) && rules.operators.contains(&operator);
+    match (compare.filter(|_| comparable), operand) {
+        (Some(compare), Operand::Bare(at)) => {
+            Ok(Clause::Compare(name.to_owned(), compare, instant(&at)?))
         }
-        ("less-than", _, Some(moment), Operand::Bare(at)) => {
-            Ok(Clause::Before(moment, instant(&at)?))
+        (None, operand) if ["any", "equals"].contains(&operator) && texts.contains(&name) => {
+            match operand {
+                Operand::Many(values) if many => Ok(Clause::Any(name.to_owned(), values)),
+                Operand::Quoted(value) if !many => Ok(Clause::Any(name.to_owned(), vec![value])),
+                _ => Err(format!("Invalid value for '{operator}' on '{name}'.")),
+            }
         }
-        ("any" | "equals", Some(_), ..) | ("greater-than" | "less-than", _, Some(_), _) => {
-            Err(format!("Invalid value for '{operator}' on '{name}'."))
-        }
-        (_, None, None, _) => {
-            Err(format!("'{name}' is not an allowed filter field for this resource."))
-        }
+        (Some(_), _) => Err(format!("Invalid value for '{operator}' on '{name}'.")),
         _ => Err(format!("'{operator}' is not an allowed filter operator for '{name}'.")),
     }
 }
 
+/// An instant in RFC 3339, or in seconds as events have them.
 fn instant(text: &str) -> Result<Timestamp, String> {
-    text.parse().map_err(|_| format!("'{text}' is not a valid datetime."))
+    let seconds = text.parse().ok().and_then(|seconds| Timestamp::from_second(seconds).ok());
+    seconds
+        .or_else(|| text.parse().ok())
+        .ok_or_else(|| format!("'{text}' is not a valid datetime."))
 }
 
 fn operand(rest: &mut &str) -> Result<Operand, String> {
@@ -172,11 +198,22 @@ fn expect(rest: &mut &str, token: &str) -> Result<(), String> {
 mod tests {
     use super::*;
 
+    const RULES: Rules = Rules {
+        any: &["id", "email"],
+        equals: &["id", "email"],
+        instants: &["created", "updated"],
+        operators: &["greater-than", "less-than"],
+    };
+
+    fn parse(text: &str) -> Result<Vec<Clause>, String> {
+        super::parse(text, &RULES)
+    }
+
     #[test]
     fn reads_what_the_document_allows() {
         let at: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-        let ids = Clause::Any(Field::Id, vec!["A".into(), "B".into()]);
-        let after = Clause::After(Moment::Updated, at);
+        let ids = Clause::Any("id".into(), vec!["A".into(), "B".into()]);
+        let after = Clause::Compare("updated".into(), Operator::After, at);
         let both = vec![ids.clone(), after.clone()];
         assert_eq!(parse(r#"any(id,["A","B"])"#), Ok(vec![ids]));
         assert_eq!(

@@ -1,6 +1,10 @@
 //! Klaviyo's API as its OpenAPI document of revision 2026-07-15 describes it.
 
+pub(crate) mod events;
 mod filter;
+mod lists;
+pub(crate) mod notice;
+mod page;
 mod profiles;
 mod webhooks;
 
@@ -9,14 +13,21 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::answer::{Answer, Call};
-use crate::limit::seconds_up;
+use crate::limit::{Counted, seconds_up};
 
 /// What a path asks for.
 enum Route<'a> {
     Profiles,
     Profile(&'a str),
+    Lists,
+    List(&'a str),
+    ListProfiles(&'a str),
+    ListRelationships(&'a str),
+    Events,
+    Event(&'a str),
     Webhooks,
     Webhook(&'a str),
+    Topics,
     Unknown,
 }
 
@@ -26,6 +37,13 @@ impl<'a> Route<'a> {
         match segments.as_slice() {
             ["api", "profiles"] => Self::Profiles,
             ["api", "profiles", id] if !id.is_empty() => Self::Profile(id),
+            ["api", "lists"] => Self::Lists,
+            ["api", "lists", id] if !id.is_empty() => Self::List(id),
+            ["api", "lists", id, "profiles"] => Self::ListProfiles(id),
+            ["api", "lists", id, "relationships", "profiles"] => Self::ListRelationships(id),
+            ["api", "events"] => Self::Events,
+            ["api", "events", id] if !id.is_empty() => Self::Event(id),
+            ["api", "webhook-topics"] => Self::Topics,
             ["api", "webhooks"] => Self::Webhooks,
             ["api", "webhooks", id] if !id.is_empty() => Self::Webhook(id),
             _ => Self::Unknown,
@@ -36,6 +54,13 @@ impl<'a> Route<'a> {
         match self {
             Self::Profiles => "/api/profiles",
             Self::Profile(_) => "/api/profiles/{id}",
+            Self::Lists => "/api/lists",
+            Self::List(_) => "/api/lists/{id}",
+            Self::ListProfiles(_) => "/api/lists/{id}/profiles",
+            Self::ListRelationships(_) => "/api/lists/{id}/relationships/profiles",
+            Self::Events => "/api/events",
+            Self::Event(_) => "/api/events/{id}",
+            Self::Topics => "/api/webhook-topics",
             Self::Webhooks => "/api/webhooks",
             Self::Webhook(_) => "/api/webhooks/{id}",
             Self::Unknown => "unknown",
@@ -51,7 +76,8 @@ pub(crate) fn answer(account: &Account, call: &Call) -> (&'static str, Answer) {
 
 fn admitted(account: &Account, call: &Call, route: &Route<'_>) -> Result<Answer, Answer> {
     authenticate(account, call)?;
-    let standing = account.admit(route.template()).map_err(|refusal| {
+    let counted = Counted { template: counted_as(route, call), resource: "" };
+    account.admit(counted).map_err(|refusal| {
         let wait = seconds_up(refusal.wait).max(1);
         let detail = format!("Request was throttled. Expected available in {wait} seconds.");
         let body = errors(429, "throttled", "Request was throttled.", &detail, Value::Null);
@@ -61,6 +87,13 @@ fn admitted(account: &Account, call: &Call, route: &Route<'_>) -> Result<Answer,
         .and_then(|()| match (route, &call.method) {
             (Route::Profiles, &Method::GET) => profiles::list(account, call),
             (Route::Profile(id), &Method::GET) => profiles::one(account, call, id),
+            (Route::Lists, &Method::GET) => lists::list(account, call),
+            (Route::List(id), &Method::GET) => lists::one(account, call, id),
+            (Route::ListProfiles(id), &Method::GET) => lists::profiles(account, call, id),
+            (Route::ListRelationships(id), &Method::GET) => lists::relationships(account, call, id),
+            (Route::Events, &Method::GET) => events::list(account, call),
+            (Route::Event(id), &Method::GET) => events::one(account, call, id),
+            (Route::Topics, &Method::GET) => webhooks::topics(call),
             (Route::Webhooks, &Method::GET) => webhooks::list(account, call),
             (Route::Webhook(id), &Method::GET) => webhooks::one(account, call, id),
             (Route::Webhook(id), &Method::PATCH) => webhooks::patch(account, call, id),
@@ -68,13 +101,32 @@ fn admitted(account: &Account, call: &Call, route: &Route<'_>) -> Result<Answer,
             _ => Err(error_for(StatusCode::METHOD_NOT_ALLOWED)),
         })
         .unwrap_or_else(|refused| refused);
-    Ok(match standing {
+    // The longest window, that is the steady one; the burst is never told.
+    Ok(match account.standing(counted, None) {
         Some(standing) if answer.status.is_success() => answer
             .header("ratelimit-limit", &standing.limit)
             .header("ratelimit-remaining", &standing.remaining)
-            .header("ratelimit-reset", &standing.reset_seconds),
+            .header("ratelimit-reset", &seconds_up(standing.reset)),
         _ => answer,
     })
+}
+
+/// The endpoint under whose limits a request falls: dearer ones have limits of their own.
+fn counted_as(route: &Route<'_>, call: &Call) -> &'static str {
+    let asks = |name: &str, for_it: &str| {
+        call.parameter(name).is_some_and(|text| text.split(',').any(|one| one == for_it))
+    };
+    let predictive = asks("additional-fields[profile]", "predictive_analytics");
+    match route {
+        Route::Profile(_) if call.parameter("include").is_some() => "/api/profiles/{id}?include",
+        Route::Profile(_) if predictive => "/api/profiles/{id}?predictive_analytics",
+        Route::Profiles if predictive => "/api/profiles?predictive_analytics",
+        Route::ListProfiles(_) if predictive => "/api/lists/{id}/profiles?predictive_analytics",
+        Route::List(_) if asks("additional-fields[list]", "profile_count") => {
+            "/api/lists/{id}?profile_count"
+        }
+        route => route.template(),
+    }
 }
 
 /// A missing key is a 400 and a wrong one a 401: the documents name both statuses.

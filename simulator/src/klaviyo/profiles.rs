@@ -1,105 +1,62 @@
 //! `GET /api/profiles` and `GET /api/profiles/{id}`.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 use axum::http::StatusCode;
-use base64::Engine;
-use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use serde::{Deserialize, Serialize};
+use jiff::ToSpan;
 use serde_json::{Value, json};
 use tokio::time::Instant;
-use url::form_urlencoded;
 
-use super::filter::{self, Clause, Field};
+use super::filter::{self, Rules};
+use super::page::{self, Size};
 use super::{error_for, invalid, no_stray};
 use crate::account::Account;
 use crate::answer::{Answer, Asked, Call};
 use crate::clock::with_offset;
+use crate::json::{member, put, put_within};
 use crate::record::{Fields, RecordId, RecordType, Version};
 
-const ORIGIN: &str = "https://a.klaviyo.com";
-const DEFAULT_SIZE: usize = 20;
-const MOST: usize = 100;
-
-type Profile = (RecordId, Arc<Version>);
-
-/// By which field a list is sorted.
-#[derive(Debug, Clone, Copy)]
-enum Key {
-    Id,
-    Email,
-    Created,
-    Updated,
-}
-
-#[derive(Debug, Clone, Copy)]
-struct Sort {
-    key: Key,
-    descending: bool,
-}
-
-/// Where a page begins: behind this sort value and id. Callers take it as opaque.
-#[derive(Debug, PartialEq, Serialize, Deserialize)]
-struct Cursor(String, String, bool, String);
+const SIZE: Size = Size { usual: 20, most: 100 };
+/// There is no `greater-or-equal` on the dates: what shares the watermark's second gets lost.
+const RULES: Rules = Rules {
+    any: &["id", "email", "phone_number", "external_id"],
+    equals: &["id", "email", "phone_number", "external_id"],
+    instants: &["created", "updated"],
+    operators: &["greater-than", "less-than"],
+};
 
 /// One page of profiles.
 pub(super) fn list(account: &Account, call: &Call) -> Result<Answer, Answer> {
-    no_stray(
-        call,
-        &[
-            "filter",
-            "sort",
-            "page[size]",
-            "page[cursor]",
-            "fields[profile]",
-            "additional-fields[profile]",
-        ],
-    )?;
-    let clauses = match call.parameter("filter") {
-        Some(text) => filter::parse(text).map_err(|detail| invalid("filter", &detail))?,
-        None => Vec::new(),
+    let known = ["filter", "sort", "page[size]", "page[cursor]", FIELDS, ADDITIONAL];
+    no_stray(call, &known)?;
+    let clauses = filter::of(call, &RULES)?;
+    let (key, descending) = page::sort(call, &["id", "email", "created", "updated"], "id")?;
+    let look = Look::of(account, call)?;
+
+    let seen = account.universe.lock().records.seen_all(RecordType::Profile, Instant::now());
+    let value = |id: &RecordId, version: &Version, name: &str| match name {
+        "id" => id.external_id.clone(),
+        // Fixed width, so that the order of the texts is the order of the instants.
+        "updated" => look.updated(id, version),
+        name => version.text(name).to_owned(),
     };
-    let sort = sort(call.parameter("sort"))?;
-    let size = size(call.parameter("page[size]"))?;
-    let cursor = call.parameter("page[cursor]").map(|text| cursor(text, call)).transpose()?;
-    let additional = additional(call)?;
-
-    let mut profiles =
-        account.universe.lock().records.seen_all(RecordType::Profile, Instant::now());
-    profiles.retain(|(id, version)| filter::matches(&clauses, id, version));
-    profiles.sort_by(|a, b| sort.order(&position(sort, a), &position(sort, b)));
-    if let Some(Cursor(value, id, ..)) = cursor {
-        let behind = (value, id);
-        profiles
-            .retain(|profile| sort.order(&position(sort, profile), &behind) == Ordering::Greater);
-    }
-    let more = profiles.len() > size;
-    profiles.truncate(size);
-
-    let origin = call.origin(ORIGIN);
-    let next = profiles.last().filter(|_| more).map(|last| {
-        let (value, id) = position(sort, last);
-        let cursor = Cursor(value, id, true, bound_to(call));
-        let text = URL_SAFE_NO_PAD.encode(json!(cursor).to_string());
-        format!("{origin}/api/profiles?{}", query(call, Some(&text)))
+    let kept = seen
+        .into_iter()
+        .filter(|(id, version)| filter::matches(&clauses, |name| value(id, version, name)));
+    let items = kept.map(|(id, version)| {
+        let place = if key == "id" { String::new() } else { value(&id, &version, key) };
+        (place, id.external_id.clone(), (id, version))
     });
-    let data: Vec<Value> = profiles
-        .iter()
-        .map(|profile| shown(account, call, profile, &origin, &additional))
+    let page = page::cut(call, items.collect(), descending, SIZE)?;
+    let data: Vec<Value> =
+        page.items.iter().map(|(id, version)| look.profile(id, version)).collect();
+    let answer = Answer::ok(json!({ "data": data, "links": page.links }));
+    let named: Vec<RecordId> = filter::named_ids(&clauses)
+        .into_iter()
+        .map(|id| RecordId::new(RecordType::Profile, id))
         .collect();
-    let body = json!({
-        "data": data,
-        "links": {
-            "self": format!("{origin}/api/profiles?{}", query(call, call.parameter("page[cursor]"))),
-            "next": next,
-            "prev": Value::Null,
-        },
-    });
-    let answer = Answer::ok(body);
-    let named: Vec<RecordId> = clauses.iter().flat_map(named_ids).collect();
     Ok(if named.is_empty() {
-        answer.about(profiles.into_iter().map(|(id, _)| id), Asked::InPage)
+        answer.about(page.items.into_iter().map(|(id, _)| id), Asked::InPage)
     } else {
         answer.about(named, Asked::ByFilter)
     })
@@ -107,141 +64,108 @@ pub(super) fn list(account: &Account, call: &Call) -> Result<Answer, Answer> {
 
 /// One profile.
 pub(super) fn one(account: &Account, call: &Call, id: &str) -> Result<Answer, Answer> {
-    no_stray(call, &["fields[profile]", "additional-fields[profile]"])?;
-    let additional = additional(call)?;
+    no_stray(call, &[FIELDS, ADDITIONAL, "include", "fields[list]", "fields[segment]"])?;
+    let look = Look::of(account, call)?;
+    let include: Vec<&str> =
+        call.parameter("include").map(|text| text.split(',').collect()).unwrap_or_default();
+    if !include.iter().all(|name| ["lists", "segments"].contains(name)) {
+        return Err(invalid("include", "That is not an allowed include for this resource."));
+    }
     let id = RecordId::new(RecordType::Profile, id);
-    let seen = account.universe.lock().records.seen(&id, Instant::now());
-    let Some(version) = seen else {
+    let universe = account.universe.lock();
+    let Some(version) = universe.records.seen(&id, Instant::now()) else {
         return Err(error_for(StatusCode::NOT_FOUND).about([id], Asked::Alone));
     };
-    let origin = call.origin(ORIGIN);
-    let profile = (id, version);
-    let data = shown(account, call, &profile, &origin, &additional);
-    let link = format!("{origin}/api/profiles/{}", profile.0.external_id);
-    Ok(Answer::ok(json!({ "data": data, "links": { "self": link } }))
-        .about([profile.0], Asked::Alone))
-}
-
-fn named_ids(clause: &Clause) -> Vec<RecordId> {
-    match clause {
-        Clause::Any(Field::Id, ids) => {
-            ids.iter().map(|id| RecordId::new(RecordType::Profile, id.as_str())).collect()
+    let mut data = look.profile(&id, &version);
+    let mut body = json!({ "links": member(&data, "links") });
+    if include.contains(&"lists") {
+        let on = universe.records.seen_all(RecordType::Membership, Instant::now());
+        let lists = on.iter().filter(|(one, _)| one.own() == id.external_id);
+        let lists = lists.filter_map(|(one, _)| {
+            let list = RecordId::new(RecordType::List, one.parent()?);
+            Some((list.clone(), universe.records.seen(&list, Instant::now())?))
+        });
+        let lists: Vec<(RecordId, Arc<Version>)> = lists.collect();
+        let named = lists.iter().map(|(one, _)| json!({ "type": "list", "id": one.external_id }));
+        if let Some(relationships) = data.get_mut("relationships") {
+            put_within(relationships, "lists", "data", named.collect());
         }
-        _ => Vec::new(),
+        let shown = lists.iter().map(|(one, version)| super::lists::shown(call, one, version));
+        put(&mut body, "included", shown.collect());
     }
+    drop(universe);
+    put(&mut body, "data", data);
+    Ok(Answer::ok(body).about([id], Asked::Alone))
 }
 
-fn sort(text: Option<&str>) -> Result<Sort, Answer> {
-    let text = text.unwrap_or("id");
-    let (name, descending) = text.strip_prefix('-').map_or((text, false), |name| (name, true));
-    let key = match name {
-        "id" => Key::Id,
-        "email" => Key::Email,
-        "created" => Key::Created,
-        "updated" => Key::Updated,
-        _ => return Err(invalid("sort", &format!("'{text}' is not an allowed sort field."))),
-    };
-    Ok(Sort { key, descending })
+const FIELDS: &str = "fields[profile]";
+const ADDITIONAL: &str = "additional-fields[profile]";
+
+/// How a caller wants profiles shown.
+pub(super) struct Look<'a> {
+    account: &'a Account,
+    origin: String,
+    wanted: Option<Vec<String>>,
+    additional: Vec<String>,
+    ahead: i64,
 }
 
-impl Sort {
-    fn order(self, a: &(String, String), b: &(String, String)) -> Ordering {
-        if self.descending { b.cmp(a) } else { a.cmp(b) }
-    }
-}
-
-/// Where a profile stands in the sorted list: the sort value, then the id.
-fn position(sort: Sort, (id, version): &Profile) -> (String, String) {
-    let value = match sort.key {
-        Key::Id => String::new(),
-        Key::Email => version.text("email").to_owned(),
-        Key::Created => version.text("created").to_owned(),
-        // Fixed width, so that the order of the texts is the order of the instants.
-        Key::Updated => with_offset(version.changed),
-    };
-    (value, id.external_id.clone())
-}
-
-fn size(text: Option<&str>) -> Result<usize, Answer> {
-    let Some(text) = text else { return Ok(DEFAULT_SIZE) };
-    let size = text.parse().ok().filter(|size| (1..=MOST).contains(size));
-    size.ok_or_else(|| invalid("page[size]", "Page size must be an integer between 1 and 100."))
-}
-
-fn cursor(text: &str, call: &Call) -> Result<Cursor, Answer> {
-    let bytes = URL_SAFE_NO_PAD.decode(text).ok();
-    let cursor = bytes.and_then(|bytes| serde_json::from_slice::<Cursor>(&bytes).ok());
-    cursor
-        .filter(|cursor| cursor.3 == bound_to(call))
-        .ok_or_else(|| invalid("page[cursor]", "Invalid cursor."))
-}
-
-/// A cursor leads on in the list for which it was made, and in no other.
-fn bound_to(call: &Call) -> String {
-    let part = |name| call.parameter(name).unwrap_or_default();
-    format!("{}|{}", part("sort"), part("filter"))
-}
-
-/// The request's own parameters with another cursor.
-fn query(call: &Call, cursor: Option<&str>) -> String {
-    let own = call.query.iter().filter(|(name, _)| name != "page[cursor]");
-    let mut query = form_urlencoded::Serializer::new(String::new());
-    query.extend_pairs(own);
-    query.extend_pairs(cursor.map(|cursor| ("page[cursor]", cursor)));
-    query.finish()
-}
-
-fn additional(call: &Call) -> Result<Vec<String>, Answer> {
-    const NAME: &str = "additional-fields[profile]";
-    let Some(text) = call.parameter(NAME) else { return Ok(Vec::new()) };
-    let names: Vec<String> = text.split(',').map(str::to_owned).collect();
-    let known = |name: &String| name == "subscriptions" || name == "predictive_analytics";
-    if names.iter().all(known) {
-        Ok(names)
-    } else {
-        Err(invalid(NAME, &format!("'{text}' is not an allowed additional field.")))
-    }
-}
-
-/// A profile as an answer shows it.
-fn shown(
-    account: &Account,
-    call: &Call,
-    (id, version): &Profile,
-    origin: &str,
-    additional: &[String],
-) -> Value {
-    let mut attributes = version.fields.clone();
-    attributes.insert("updated".to_owned(), json!(with_offset(version.changed)));
-    for name in additional {
-        let value = match name.as_str() {
-            // Recomputed all the time.
-            "predictive_analytics" => {
-                json!({ "historic_clv": account.looks.lock().fraction() * 100.0 })
-            }
-            _ => json!({ "email": { "marketing": { "can_receive_email_marketing": true } } }),
+impl<'a> Look<'a> {
+    /// As the request says.
+    pub(super) fn of(account: &'a Account, call: &Call) -> Result<Self, Answer> {
+        let names = |name| {
+            call.parameter(name).map(|text| text.split(',').map(str::to_owned).collect::<Vec<_>>())
         };
-        attributes.insert(name.clone(), value);
+        let additional = names(ADDITIONAL).unwrap_or_default();
+        let known = |name: &String| ["subscriptions", "predictive_analytics"].contains(&&**name);
+        if !additional.iter().all(known) {
+            return Err(invalid(ADDITIONAL, "That is not an allowed additional field."));
+        }
+        let ahead = account.switches.lock().updated_ahead_seconds;
+        let (origin, wanted) = (page::origin(call), names(FIELDS));
+        Ok(Self { account, origin, wanted, additional, ahead })
     }
-    if let Some(wanted) = call.parameter("fields[profile]") {
-        let wanted: Vec<&str> = wanted.split(',').collect();
-        attributes = sparse(attributes, &wanted);
+
+    /// `updated`, which may lie in the future where that is switched on: for every other profile.
+    fn updated(&self, id: &RecordId, version: &Version) -> String {
+        let even = id.external_id.bytes().fold(0_u8, u8::wrapping_add) % 2 == 0;
+        let ahead = if even { self.ahead } else { 0 }.seconds();
+        with_offset(version.changed.checked_add(ahead).unwrap_or(version.changed))
     }
-    let own = format!("{origin}/api/profiles/{}", id.external_id);
-    json!({
-        "type": "profile",
-        "id": id.external_id,
-        "attributes": attributes,
-        "relationships": {
-            "lists": { "links": { "self": format!("{own}/relationships/lists"), "related": format!("{own}/lists") } },
-        },
-        "links": { "self": own },
-    })
+
+    /// A profile as an answer shows it.
+    pub(super) fn profile(&self, id: &RecordId, version: &Version) -> Value {
+        let mut attributes = version.fields.clone();
+        attributes.insert("updated".to_owned(), json!(self.updated(id, version)));
+        for name in &self.additional {
+            let value = match name.as_str() {
+                // Recomputed all the time.
+                "predictive_analytics" => {
+                    json!({ "historic_clv": self.account.looks.lock().fraction() * 100.0 })
+                }
+                _ => json!({ "email": { "marketing": { "can_receive_email_marketing": true } } }),
+            };
+            attributes.insert(name.clone(), value);
+        }
+        if let Some(wanted) = &self.wanted {
+            attributes = sparse(attributes, wanted);
+        }
+        let own = format!("{}/api/profiles/{}", self.origin, id.external_id);
+        json!({
+            "type": "profile",
+            "id": id.external_id,
+            "attributes": attributes,
+            "relationships": {
+                "lists": { "links": { "self": format!("{own}/relationships/lists"), "related": format!("{own}/lists") } },
+            },
+            "links": { "self": own },
+        })
+    }
 }
 
 /// Only the wanted attributes; `location.city` wants one field of an object.
-fn sparse(attributes: Fields, wanted: &[&str]) -> Fields {
-    let keeps = |name: &str| wanted.contains(&name);
+fn sparse(attributes: Fields, wanted: &[String]) -> Fields {
+    let keeps = |name: &str| wanted.iter().any(|one| one == name);
     let mut kept = Fields::new();
     for (name, value) in attributes {
         match value {

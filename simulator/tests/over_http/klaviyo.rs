@@ -160,14 +160,8 @@ fn payload(simulator: &Simulator, id: &str) -> Value {
 #[tokio::test]
 async fn limits_are_told_on_success_and_only_the_wait_on_refusal() {
     let (simulator, client) = with(|config| {
-        let quota = |name: &str, limit, window_ms| QuotaConfig {
-            name: name.to_owned(),
-            limit,
-            window_ms,
-            templates: vec![],
-        };
         config.klaviyo.account.quotas =
-            vec![quota("burst", 100, 1_000), quota("steady", 2, 3_600_000)];
+            vec![QuotaConfig::new("burst", 100, 1_000), QuotaConfig::new("steady", 2, 3_600_000)];
     })
     .await;
     let first = get_one(&simulator, &client).await;

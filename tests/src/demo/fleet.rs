@@ -112,7 +112,9 @@ impl DemoFleet {
         let http = Http::new()?;
 
         let seed = seed.to_string();
-        let arguments = ["--lively", "--seed", &seed];
+        let without_lists = r#"{ "klaviyo": { "lists": 0, "memberships": 0 } }"#;
+        let only = ["--only", "klaviyo,eventbrite", "--with", without_lists];
+        let arguments = [["--lively", "--seed", &seed].as_slice(), &only].concat();
         let mut platforms = Program::start("syncline-simulator", &arguments, &[], None)?;
         let addresses = addresses(&mut platforms).await?;
         let simulated = simulator::Config::default();

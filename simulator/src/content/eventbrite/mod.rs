@@ -1,12 +1,16 @@
 //! Events, attendees and orders.
 
+mod edit;
+
 use jiff::Timestamp;
 use serde_json::{Value, json};
 
-use super::{FIRST_NAMES, LAST_NAMES, long_ago};
+use super::{FIRST_NAMES, LAST_NAMES, long_ago, object};
 use crate::chance::Chance;
 use crate::clock::{whole_seconds, with_z};
-use crate::record::{Fields, Version};
+use crate::record::{RecordId, RecordType, Version};
+use crate::records::{ChangeError, ChangeKind, Records, Write};
+use edit::{advance_event, delete_attendee, edit_attendee, edit_event, edit_order};
 
 const NAMES: &[&str] =
     &["Harbour Print Fair", "Nuit Blanche", "春の音楽会", "Typography 101", "Šumava Run"];
@@ -15,8 +19,89 @@ const SUMMARIES: &[&str] =
 const SIZES: &[&str] = &["XS", "S", "M", "L", "XL"];
 const DIETS: &[&str] = &["none", "végétarien", "vegan", "halal", "kosher"];
 const TICKETS: &[&str] = &["General admission", "Early bird", "Concession", "VIP – balcony"];
-/// The life of an event after its publication, moved by the clock.
-const BY_THE_CLOCK: &[(&str, &str)] = &[("live", "started"), ("started", "ended")];
+
+/// An event; an order for some event; an attendee of some order.
+pub(super) fn make(
+    records: &Records,
+    record_type: RecordType,
+    number: u64,
+    chance: &mut Chance,
+    at: Option<Timestamp>,
+) -> Option<(RecordId, Version)> {
+    match record_type {
+        RecordType::Event => {
+            let id = format!("{}", 880_011_000_000 + number * 97);
+            let organization = &records.config.eventbrite.organization_id;
+            let version = event(chance, organization, &id, at);
+            Some((RecordId::new(record_type, id), version))
+        }
+        RecordType::Order => {
+            let events = records.live_ids(RecordType::Event);
+            let event = chance.pick(&events)?.external_id.clone();
+            let id = format!("{}", 9_100_000_000 + number * 31);
+            let version = order(chance, &event, &id, at);
+            Some((RecordId::new(record_type, id), version))
+        }
+        RecordType::Attendee => {
+            let orders = records.live_ids(RecordType::Order);
+            let order = chance.pick(&orders)?.clone();
+            let event = records.now(&order)?.text("event_id").to_owned();
+            let id = format!("{}", 12_100_000_000 + number * 13);
+            let version = attendee(chance, &event, order.own(), &id, at);
+            Some((RecordId::new(record_type, format!("{event}/{id}")), version))
+        }
+        _ => None,
+    }
+}
+
+/// What happens to a record of Eventbrite's.
+pub(super) fn alter(
+    records: &Records,
+    kind: ChangeKind,
+    id: &RecordId,
+    mut version: Version,
+    chance: &mut Chance,
+    at: Timestamp,
+) -> Result<Vec<Write>, ChangeError> {
+    if version.text("status") == "Deleted" {
+        return Err(ChangeError::NoRecord);
+    }
+    let fields = &mut version.fields;
+    let (actions, next): (&'static [&'static str], _) = match (kind, id.record_type) {
+        (ChangeKind::Edit, RecordType::Event) => (edit_event(fields, chance, at), Some(version)),
+        (ChangeKind::Clock, RecordType::Event) => {
+            if !advance_event(fields) {
+                return Err(ChangeError::NotPossible);
+            }
+            // The clock moves the status and not the date of the last change.
+            version.changed = records.now(id).map_or(version.changed, |before| before.changed);
+            (&[], Some(version))
+        }
+        (ChangeKind::Edit, RecordType::Attendee) => {
+            (edit_attendee(fields, chance, at), Some(version))
+        }
+        (ChangeKind::Delete, RecordType::Attendee) => {
+            delete_attendee(fields);
+            (&[], Some(version))
+        }
+        (ChangeKind::Edit, RecordType::Order) => (edit_order(fields, chance), Some(version)),
+        (ChangeKind::Delete, RecordType::Event) if in_use(records, &id.external_id) => {
+            return Err(ChangeError::InUse);
+        }
+        // An order that was never paid for runs out and is gone: see `expired` at the API.
+        (ChangeKind::Clock | ChangeKind::Delete, RecordType::Order)
+        | (ChangeKind::Delete, RecordType::Event) => (&[], None),
+        _ => return Err(ChangeError::NotPossible),
+    };
+    Ok(vec![Write { kind, id: id.clone(), next, actions }])
+}
+
+fn in_use(records: &Records, event: &str) -> bool {
+    let of_event =
+        |(_, version): (&RecordId, &std::sync::Arc<Version>)| version.text("event_id") == event;
+    records.live(RecordType::Order).any(of_event)
+        || records.live(RecordType::Attendee).any(of_event)
+}
 
 /// An event of `organization`.
 pub(crate) fn event(
@@ -118,105 +203,6 @@ pub(crate) fn attendee(
     Version { changed: created, fields: object(fields) }
 }
 
-/// Alters an event; says which webhook tells of it.
-pub(crate) fn edit_event(fields: &mut Fields, chance: &mut Chance, at: Timestamp) -> &'static str {
-    let draft = fields.get("status").and_then(Value::as_str) == Some("draft");
-    match chance.number(0, 3) {
-        0 if draft => {
-            fields.insert("status".to_owned(), json!("live"));
-            fields.insert("published".to_owned(), json!(with_z(at)));
-            return "event.published";
-        }
-        0 | 1 => {
-            let capacity = fields.get("capacity").and_then(Value::as_u64).unwrap_or_default();
-            fields.insert("capacity".to_owned(), json!(capacity + chance.number(1, 50)));
-        }
-        _ => {
-            let summary = chance.other(SUMMARIES, fields.get("summary").and_then(Value::as_str));
-            fields.insert("summary".to_owned(), json!(summary));
-            fields.insert("description".to_owned(), both_forms(summary));
-        }
-    }
-    "event.updated"
-}
-
-/// Lets the clock move an event's status; `changed` stays and no webhook tells of it.
-pub(crate) fn advance_event(fields: &mut Fields) -> bool {
-    let status = fields.get("status").and_then(Value::as_str).unwrap_or_default();
-    let next = BY_THE_CLOCK.iter().find(|(from, _)| *from == status).map(|(_, to)| *to);
-    next.is_some_and(|next| fields.insert("status".to_owned(), json!(next)).is_some())
-}
-
-/// Alters an order; says which webhook tells of it.
-pub(crate) fn edit_order(fields: &mut Fields, chance: &mut Chance) -> &'static str {
-    if chance.happens(0.1) && fields.get("status").and_then(Value::as_str) == Some("placed") {
-        fields.insert("status".to_owned(), json!("refunded"));
-        return "order.refunded";
-    }
-    rename(fields, chance);
-    "order.updated"
-}
-
-/// Alters an attendee; says which webhook tells of it.
-pub(crate) fn edit_attendee(
-    fields: &mut Fields,
-    chance: &mut Chance,
-    at: Timestamp,
-) -> &'static str {
-    match chance.number(0, 4) {
-        0 => return check_in_or_out(fields, at),
-        1 => {
-            let answers = fields.get_mut("answers").and_then(Value::as_array_mut);
-            if let Some(Value::Object(answer)) = answers.and_then(|answers| answers.first_mut()) {
-                let size = chance.other(SIZES, answer.get("answer").and_then(Value::as_str));
-                answer.insert("answer".to_owned(), json!(size));
-            }
-        }
-        2 => {
-            let current = fields.get("ticket_class_name").and_then(Value::as_str);
-            let ticket = chance.other(TICKETS, current);
-            fields.insert("ticket_class_name".to_owned(), json!(ticket));
-        }
-        _ => {
-            if let Some(profile) = fields.get_mut("profile").and_then(Value::as_object_mut) {
-                rename(profile, chance);
-            }
-        }
-    }
-    "attendee.updated"
-}
-
-/// A deleted attendee stays, under another status.
-pub(crate) fn delete_attendee(fields: &mut Fields) {
-    fields.insert("status".to_owned(), json!("Deleted"));
-    fields.insert("cancelled".to_owned(), json!(true));
-}
-
-fn check_in_or_out(fields: &mut Fields, at: Timestamp) -> &'static str {
-    let inside = fields.get("checked_in").and_then(Value::as_bool).unwrap_or_default();
-    let (status, barcode_status, action) = if inside {
-        ("Attending", "unused", "attendee.checked_out")
-    } else {
-        ("Checked In", "used", "attendee.checked_in")
-    };
-    fields.insert("checked_in".to_owned(), json!(!inside));
-    fields.insert("status".to_owned(), json!(status));
-    let barcodes = fields.get_mut("barcodes").and_then(Value::as_array_mut);
-    for barcode in barcodes.into_iter().flatten().filter_map(Value::as_object_mut) {
-        barcode.insert("status".to_owned(), json!(barcode_status));
-        barcode.insert("changed".to_owned(), json!(with_z(at)));
-    }
-    action
-}
-
-fn rename(fields: &mut Fields, chance: &mut Chance) {
-    let first = chance.other(FIRST_NAMES, fields.get("first_name").and_then(Value::as_str));
-    let last = fields.get("last_name").and_then(Value::as_str).unwrap_or_default();
-    let name = format!("{first} {last}");
-    fields.insert("first_name".to_owned(), json!(first));
-    fields.insert("name".to_owned(), json!(name));
-}
-
 fn both_forms(text: &str) -> Value {
     json!({ "text": text, "html": text })
 }
@@ -232,11 +218,4 @@ fn costs(base: u64) -> Value {
 fn money(cents: u64) -> Value {
     let major = format!("{}.{:02}", cents / 100, cents % 100);
     json!({ "display": format!("${major}"), "currency": "USD", "value": cents, "major_value": major })
-}
-
-fn object(value: Value) -> Fields {
-    match value {
-        Value::Object(fields) => fields,
-        _ => Fields::new(),
-    }
 }
