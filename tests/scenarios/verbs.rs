@@ -73,8 +73,11 @@ fn change(
 /// Where there are such records.
 pub(crate) fn platform_of(record_type: RecordType) -> Platform {
     match record_type {
-        RecordType::Profile => Platform::Klaviyo,
+        RecordType::Profile | RecordType::List | RecordType::Membership => Platform::Klaviyo,
         RecordType::Event | RecordType::Attendee | RecordType::Order => Platform::Eventbrite,
+        // Discord has members too; a story about those names the platform itself.
+        RecordType::Campaign | RecordType::Tier | RecordType::Member => Platform::Patreon,
+        RecordType::Guild | RecordType::Role | RecordType::Entitlement => Platform::Discord,
     }
 }
 

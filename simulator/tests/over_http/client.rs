@@ -4,7 +4,7 @@ use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Method, StatusCode};
 use serde_json::Value;
-use simulator::{Config, Simulator};
+use simulator::{ChangeKind, ChangeRequest, Config, LiveRecord, Platform, RecordType, Simulator};
 use url::Url;
 
 /// What came back.
@@ -24,6 +24,15 @@ impl Reply {
         self.headers.get(name).map(|value| value.to_str().unwrap())
     }
 }
+
+/// What every call of Patreon carries.
+pub(crate) const PATREON: [(&str, &str); 2] =
+    [("user-agent", "Test (mirror)"), ("authorization", "Bearer simulated-access-token")];
+/// What every call of Discord carries.
+pub(crate) const DISCORD: [(&str, &str); 2] = [
+    ("user-agent", "DiscordBot (https://example.org, 1.0) Test"),
+    ("authorization", "Bot simulated-bot-token"),
+];
 
 /// Names and values.
 pub(crate) type Headers = &'static [(&'static str, &'static str)];
@@ -79,6 +88,41 @@ impl Client {
         self.send(Method::GET, &url, &headers, None).await
     }
 
+    /// A call as Patreon wants it, brackets encoded; `path` begins behind `/api/oauth2`.
+    pub(crate) async fn patreon(&self, simulator: &Simulator, path: &str) -> Reply {
+        self.patreon_send(simulator, Method::GET, path, None).await
+    }
+
+    /// The same with another method and a body.
+    pub(crate) async fn patreon_send(
+        &self,
+        simulator: &Simulator,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Reply {
+        let path = path.replace('[', "%5B").replace(']', "%5D");
+        let url = format!("{}api/oauth2{path}", simulator.patreon_url);
+        self.send(method, &url, &PATREON, body).await
+    }
+
+    /// A call as Discord wants it; `path` begins behind `/api/v10`.
+    pub(crate) async fn discord(&self, simulator: &Simulator, path: &str) -> Reply {
+        self.discord_send(simulator, Method::GET, path, None).await
+    }
+
+    /// The same with another method and a body.
+    pub(crate) async fn discord_send(
+        &self,
+        simulator: &Simulator,
+        method: Method,
+        path: &str,
+        body: Option<&Value>,
+    ) -> Reply {
+        let url = format!("{}{path}", simulator.discord_url);
+        self.send(method, &url, &DISCORD, body).await
+    }
+
     /// A call of the control API: a POST when there is a body, else a GET.
     pub(crate) async fn control(&self, at: &Url, path: &str, body: Option<&Value>) -> Reply {
         let method = if body.is_some() { Method::POST } else { Method::GET };
@@ -96,6 +140,33 @@ pub(crate) async fn with(alter: impl FnOnce(&mut Config)) -> (Simulator, Client)
     let mut config = Config::default();
     alter(&mut config);
     (simulator::start(config).await.unwrap(), Client::new())
+}
+
+/// A change by hand of one record, of which no webhook tells.
+pub(crate) fn silently(
+    platform: Platform,
+    kind: ChangeKind,
+    record_type: RecordType,
+    external_id: Option<&str>,
+) -> ChangeRequest {
+    ChangeRequest {
+        platform,
+        record_type: Some(record_type),
+        external_id: external_id.map(str::to_owned),
+        kind,
+        notify: false,
+    }
+}
+
+/// The records of a kind on a platform.
+pub(crate) fn records(
+    simulator: &Simulator,
+    platform: Platform,
+    record_type: RecordType,
+) -> Vec<LiveRecord> {
+    let mut records = simulator.truth().records;
+    records.retain(|record| (record.platform, record.record_type) == (platform, record_type));
+    records
 }
 
 /// The strings under `pointer` in each of the items.

@@ -36,6 +36,8 @@ pub(crate) struct Receiver {
     pub(crate) url: Url,
     received: watch::Sender<Vec<Received>>,
     answers: Arc<Mutex<Vec<StatusCode>>>,
+    /// What decides instead, where the answer depends on what came.
+    judge: Option<fn(&Received) -> u16>,
 }
 
 impl Receiver {
@@ -45,7 +47,20 @@ impl Receiver {
         let url = format!("http://{}/hooks", listener.local_addr().unwrap()).parse().unwrap();
         let answers = answers.iter().rev().map(|code| StatusCode::from_u16(*code).unwrap());
         let answers = Arc::new(Mutex::new(answers.collect()));
-        let receiver = Self { url, received: watch::Sender::new(Vec::new()), answers };
+        let received = watch::Sender::new(Vec::new());
+        Self { url, received, answers, judge: None }.listening(listener)
+    }
+
+    /// Answers each with what `judge` says.
+    pub(crate) async fn judging(judge: fn(&Received) -> u16) -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+        let url = format!("http://{}/hooks", listener.local_addr().unwrap()).parse().unwrap();
+        let received = watch::Sender::new(Vec::new());
+        Self { url, received, answers: Arc::default(), judge: Some(judge) }.listening(listener)
+    }
+
+    fn listening(self, listener: TcpListener) -> Self {
+        let receiver = self;
         let router = Router::new().fallback(receive).with_state(receiver.clone());
         TaskTracker::new().spawn(async move { axum::serve(listener, router).await });
         receiver
@@ -64,7 +79,17 @@ impl Receiver {
     }
 }
 
-async fn receive(State(receiver): State<Receiver>, headers: HeaderMap, body: String) -> StatusCode {
-    receiver.received.send_modify(|received| received.push(Received { headers, body }));
-    receiver.answers.lock().unwrap().pop().unwrap_or(StatusCode::OK)
+/// A content type stands on every answer, as Discord wants it.
+async fn receive(
+    State(receiver): State<Receiver>,
+    headers: HeaderMap,
+    body: String,
+) -> (StatusCode, [(&'static str, &'static str); 1]) {
+    let came = Received { headers, body };
+    let status = match receiver.judge {
+        Some(judge) => StatusCode::from_u16(judge(&came)).unwrap(),
+        None => receiver.answers.lock().unwrap().pop().unwrap_or(StatusCode::OK),
+    };
+    receiver.received.send_modify(|received| received.push(came));
+    (status, [("content-type", "text/plain")])
 }

@@ -41,7 +41,7 @@ fn change(platform: Platform, kind: ChangeKind, id: &RecordId) -> ChangeRequest 
 }
 
 /// HMAC-SHA256 as RFC 2104 spells it out, for keys of at most 64 bytes.
-fn hmac_sha256(key: &[u8], message: &[u8]) -> String {
+pub(crate) fn hmac_sha256(key: &[u8], message: &[u8]) -> String {
     let mut padded = [0_u8; 64];
     padded[..key.len()].copy_from_slice(key);
     let inner = Sha256::new().chain_update(padded.map(|byte| byte ^ 0x36)).chain_update(message);
