@@ -27,6 +27,7 @@ mod locked;
 mod notice;
 mod patreon;
 mod post;
+mod quota;
 mod record;
 mod records;
 mod server;
@@ -45,8 +46,8 @@ pub use config::{
 pub use fault::{Fault, Hits};
 pub use gate::{GateRule, GateState};
 pub use journal::{Fetches, RequestCount, RequestRow};
-pub use limit::QuotaStats;
 pub use notice::DeliveryStats;
+pub use quota::QuotaStats;
 pub use record::{Platform, RecordId, RecordType};
 pub use records::{ChangeError, ChangeKind};
 pub use simulator::{Simulator, start};

@@ -181,6 +181,10 @@ impl Records {
         let version = Arc::new(version);
         self.gone.remove(&id);
         self.write(&id, Some(Arc::clone(&version)), at);
+        // A guild is not without `@everyone`.
+        if record_type == RecordType::Guild {
+            self.create(RecordType::Role, Some(&id.external_id), chance, at)?;
+        }
         Ok(Change { kind, id, actions, version })
     }
 

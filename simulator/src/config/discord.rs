@@ -37,7 +37,12 @@ pub struct DiscordConfig {
 
 impl Default for DiscordConfig {
     fn default() -> Self {
-        let types = ["ENTITLEMENT_CREATE", "ENTITLEMENT_UPDATE", "ENTITLEMENT_DELETE"];
+        let types = [
+            "APPLICATION_AUTHORIZED",
+            "ENTITLEMENT_CREATE",
+            "ENTITLEMENT_UPDATE",
+            "ENTITLEMENT_DELETE",
+        ];
         Self {
             application_id: "1019370614521200999".to_owned(),
             bot_token: "simulated-bot-token".into(),

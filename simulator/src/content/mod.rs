@@ -89,7 +89,7 @@ pub(crate) fn actions_of_creation(
         (Platform::Discord, RecordType::Entitlement) => &["ENTITLEMENT_CREATE"],
         (Platform::Discord, RecordType::Member) => &["member"],
         (Platform::Discord, RecordType::Role) => &["role"],
-        (Platform::Discord, RecordType::Guild) => &["guild"],
+        (Platform::Discord, RecordType::Guild) => &["guild", "APPLICATION_AUTHORIZED"],
         _ => &[],
     }
 }

@@ -17,13 +17,19 @@ pub(crate) fn public_key(config: &DiscordConfig) -> Option<String> {
     Some(hex::encode(key(config)?.public_key().as_ref()))
 }
 
-/// What an event shows of a record: entitlements are shown whole.
+/// What an event shows of a record: an entitlement whole; of a guild, who let the bot in.
 pub(crate) fn data(id: &RecordId, version: &Version) -> Arc<str> {
-    if id.record_type == RecordType::Entitlement {
-        Arc::from(Value::Object(version.fields.clone()).to_string())
-    } else {
-        Arc::from("")
-    }
+    let data = match id.record_type {
+        RecordType::Entitlement => Value::Object(version.fields.clone()),
+        RecordType::Guild => json!({
+            "integration_type": 0,
+            "scopes": ["applications.commands", "bot"],
+            "user": { "id": version.text("owner_id"), "username": "owner", "global_name": null },
+            "guild": { "id": id.external_id, "name": version.text("name") },
+        }),
+        _ => return Arc::from(""),
+    };
+    Arc::from(data.to_string())
 }
 
 /// An event, signed at `at`; `None` when the seed of the key is no seed.

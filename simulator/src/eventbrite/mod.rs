@@ -13,7 +13,7 @@ use tokio::time::Instant;
 
 use crate::account::Account;
 use crate::answer::{Answer, Asked, Call};
-use crate::limit::Counted;
+use crate::quota::Counted;
 use crate::record::{RecordId, RecordType};
 use crate::records::ChangeKind;
 use expand::Expansions;

@@ -13,7 +13,8 @@ use serde_json::{Value, json};
 
 use crate::account::Account;
 use crate::answer::{Answer, Call};
-use crate::limit::{Counted, seconds_up};
+use crate::limit::seconds_up;
+use crate::quota::Counted;
 
 /// What a path asks for.
 enum Route<'a> {

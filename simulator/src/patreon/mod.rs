@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use crate::account::Account;
 use crate::answer::{Answer, Call};
 use crate::json::put;
-use crate::limit::{Counted, seconds_up};
+use crate::limit::seconds_up;
+use crate::quota::Counted;
 pub(crate) use tokens::Tokens;
 
 /// What a path asks for.

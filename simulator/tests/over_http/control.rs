@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use simulator::{Config, Fault, Hits, Platform};
+use simulator::{Config, Fault, Hits, Platform, RecordType};
 use tokio::time::sleep;
 use tokio_util::task::TaskTracker;
 
@@ -141,7 +141,7 @@ async fn after_a_freeze_the_api_shows_the_truth() {
         }
         next = reply.json["links"]["next"].clone();
     }
-    let profiles = truth.records.iter().filter(|record| record.platform == Platform::Klaviyo);
+    let profiles = truth.records.iter().filter(|record| record.record_type == RecordType::Profile);
     let expected: BTreeMap<String, Value> = profiles
         .map(|record| (json!(record.external_id).to_string(), record.payload["attributes"].clone()))
         .collect();

@@ -184,3 +184,17 @@ async fn after_too_many_failures_discord_stops_sending() {
     let shown = client.discord(&simulator, "/applications/@me").await.json;
     assert_eq!(shown["event_webhooks_status"], 3);
 }
+
+#[tokio::test]
+async fn a_new_guild_is_told_as_an_authorization_and_has_everyone() {
+    let (events, bridge) = (Receiver::judging(honest).await, Receiver::answering(&[]).await);
+    let (simulator, client) = sending_to(&events, &bridge, |_| {}).await;
+    let made = simulator.change(&told(ChangeKind::Create, RecordType::Guild, None)).unwrap();
+    let event = events.first(1).await.remove(0).json();
+    assert_eq!(event["event"]["type"], "APPLICATION_AUTHORIZED");
+    assert_eq!(event["event"]["data"]["integration_type"], 0);
+    assert_eq!(event["event"]["data"]["guild"]["id"], json!(made.external_id));
+    assert_eq!(bridge.first(1).await.remove(0).json()["record_type"], "guild");
+    let everyone = format!("/guilds/{0}/roles/{0}", made.external_id);
+    assert_eq!(client.discord(&simulator, &everyone).await.json["name"], "@everyone");
+}

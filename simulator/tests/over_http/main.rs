@@ -8,6 +8,8 @@ mod control;
 #[cfg(test)]
 mod discord;
 #[cfg(test)]
+mod discord_limits;
+#[cfg(test)]
 mod discord_webhooks;
 #[cfg(test)]
 mod eventbrite;

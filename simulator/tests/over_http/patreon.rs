@@ -23,7 +23,7 @@ fn a_member(simulator: &Simulator, paid: bool) -> String {
     wanted.unwrap().external_id
 }
 
-async fn switch(simulator: &Simulator, switches: Switches) {
+fn switch(simulator: &Simulator, switches: Switches) {
     simulator.set_switches(Platform::Patreon, switches);
 }
 
@@ -120,9 +120,9 @@ async fn the_cursor_leads_through_all_members_once_and_the_total_is_told() {
 #[tokio::test]
 async fn the_trap_leads_from_the_last_page_to_itself_under_fresh_cursors() {
     let (simulator, client) = quiet().await;
-    switch(&simulator, Switches { endless_cursor: true, ..Switches::default() }).await;
+    switch(&simulator, Switches { endless_cursor: true, ..Switches::default() });
     let list = format!("/v2/campaigns/{}/members?page[count]=40", campaign(&simulator));
-    let (mut cursors, mut cursor, mut last) = (BTreeSet::new(), String::new(), Vec::new());
+    let (mut fresh, mut cursor, mut last) = (BTreeSet::new(), String::new(), Vec::new());
     for page in 0..5 {
         let reply = client.patreon(&simulator, &format!("{list}{cursor}")).await.json;
         let ids = texts(&reply["data"], "/id");
@@ -132,7 +132,7 @@ async fn the_trap_leads_from_the_last_page_to_itself_under_fresh_cursors() {
         last = ids;
         let next = reply["meta"]["pagination"]["cursors"]["next"].as_str().unwrap().to_owned();
         cursor = format!("&page[cursor]={next}");
-        assert!(cursors.insert(next), "a fresh cursor");
+        assert!(fresh.insert(next), "a fresh cursor");
     }
 }
 
@@ -143,7 +143,7 @@ async fn a_cursor_that_has_run_out_is_code_3() {
     let page = client.patreon(&simulator, &list).await.json;
     let next = page["meta"]["pagination"]["cursors"]["next"].as_str().unwrap().to_owned();
     let switches = Switches { cursors_expire_after_ms: Some(0), ..Switches::default() };
-    switch(&simulator, switches).await;
+    switch(&simulator, switches);
     let reply = client.patreon(&simulator, &format!("{list}?page[cursor]={next}")).await;
     assert_eq!((reply.status.as_u16(), &reply.json["errors"][0]["code"]), (400, &json!(3)));
     assert_eq!(reply.json["errors"][0]["source"]["parameter"], "page[cursor]");
@@ -152,19 +152,19 @@ async fn a_cursor_that_has_run_out_is_code_3() {
 #[tokio::test]
 async fn who_paid_becomes_a_former_patron_and_who_did_not_is_gone() {
     let (simulator, client) = quiet().await;
-    let (patron, follower) = (a_member(&simulator, true), a_member(&simulator, false));
-    for id in [&patron, &follower] {
+    let (payer, follower) = (a_member(&simulator, true), a_member(&simulator, false));
+    for id in [&payer, &follower] {
         let delete = silently(Platform::Patreon, ChangeKind::Delete, RecordType::Member, Some(id));
         simulator.change(&delete).unwrap();
     }
     let path = |id: &str| format!("/v2/members/{id}?{MEMBER}&include=currently_entitled_tiers");
-    let former = client.patreon(&simulator, &path(&patron)).await.json;
+    let former = client.patreon(&simulator, &path(&payer)).await.json;
     assert_eq!(former["data"]["attributes"]["patron_status"], "former_patron");
     let tiers = "/data/relationships/currently_entitled_tiers/data";
     assert_eq!(former.pointer(tiers), Some(&json!([])));
 
     assert_eq!(client.patreon(&simulator, &path(&follower)).await.status, 410);
-    switch(&simulator, Switches { removed_is_not_found: true, ..Switches::default() }).await;
+    switch(&simulator, Switches { removed_is_not_found: true, ..Switches::default() });
     assert_eq!(client.patreon(&simulator, &path(&follower)).await.status, 404);
     assert_eq!(simulator.truth().deleted[0].external_id, follower);
 }
@@ -208,7 +208,7 @@ async fn a_missing_scope_leaves_attributes_out_without_a_word() {
     let path = format!("/v2/members/{}?{MEMBER}&include=address", a_member(&simulator, true));
     let all = client.patreon(&simulator, &path).await.json;
     let missing = ["campaigns.members[email]", "campaigns.members.address"].map(str::to_owned);
-    switch(&simulator, Switches { missing_scopes: missing.to_vec(), ..Switches::default() }).await;
+    switch(&simulator, Switches { missing_scopes: missing.to_vec(), ..Switches::default() });
     let less = client.patreon(&simulator, &path).await;
     assert_eq!(less.status, 200);
     assert!(all["data"]["attributes"].get("email").is_some());

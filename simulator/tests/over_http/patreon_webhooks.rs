@@ -53,9 +53,9 @@ async fn one_change_fires_several_triggers_each_with_the_whole_member() {
     let (simulator, _) = sending_to(&receiver, |_| {}).await;
     let id = paid(&simulator, true);
     simulator.change(&told(ChangeKind::Delete, Some(id.clone()))).unwrap();
-    let received = receiver.first(2).await;
-    assert_eq!(triggers(&received), ["members:pledge:delete", "members:update"]);
-    for webhook in &received {
+    let both = receiver.first(2).await;
+    assert_eq!(triggers(&both), ["members:pledge:delete", "members:update"]);
+    for webhook in &both {
         let signature = webhook.header("x-patreon-signature");
         assert_eq!((signature.len(), signature.to_lowercase()), (32, signature.to_owned()));
         let body = webhook.json();

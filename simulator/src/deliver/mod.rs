@@ -1,12 +1,13 @@
 //! Webhooks on their way: lost, late, twice, in batches, tried again.
 
+mod attempt;
+
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use reqwest::StatusCode;
 use tokio::sync::{Notify, Semaphore, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
@@ -14,20 +15,20 @@ use tokio_util::task::TaskTracker;
 use tracing::debug;
 use url::Url;
 
+use attempt::Ready;
+
 use crate::account::account_config;
 use crate::chance::Chance;
 use crate::clock::now;
 use crate::config::{Config, WebhookConfig};
 use crate::hook::{Channel, Hook};
 use crate::locked::Locked;
-use crate::notice::{self, Delivery, DeliveryStats, Dispatch, Notice};
+use crate::notice::{self, DeliveryStats, Dispatch, Notice};
 use crate::post::{client, post};
 use crate::record::Platform;
 
 /// Notices in waiting; more are dropped.
 const MOST_WAITING: usize = 200_000;
-/// Notices kept for one paused webhook; more are dropped.
-const MOST_HELD: usize = 100_000;
 
 /// The webhooks of one account.
 #[derive(Debug)]
@@ -51,14 +52,6 @@ impl State {
     fn hook(&mut self, id: &str) -> Option<&mut Hook> {
         self.hooks.iter_mut().find(|hook| hook.id == id)
     }
-}
-
-/// What becomes of a delivery that is due.
-enum Ready {
-    /// It goes there; a probe with a wrong signature may go first.
-    Send(Url, Delivery, Option<Delivery>),
-    /// It is done with: kept, or dropped.
-    Done,
 }
 
 impl Courier {
@@ -279,90 +272,5 @@ impl Courier {
             }
         }
         self.undeliverable(batch);
-    }
-
-    /// The request, dated and signed now, unless nobody listens or the webhook is switched off.
-    fn prepare(&self, batch: &[Dispatch]) -> Ready {
-        let mut state = self.state.lock();
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let probed = state.chance.happens(self.webhooks().probe_share);
-        let hook = batch.first().and_then(|first| state.hook(&first.hook));
-        if let Some(hook) = hook {
-            if hook.channel == Channel::Patreon && !hook.enabled {
-                drop(state);
-                self.undeliverable(batch);
-                return Ready::Done;
-            }
-            let target = hook.target.clone().filter(|_| hook.enabled);
-            let delivery = notice::delivery(&self.config, hook, batch, now());
-            let probe = (probed && hook.channel == Channel::DiscordEvents)
-                .then(|| delivery.as_ref().and_then(Delivery::with_wrong_signature))
-                .flatten();
-            if let Some((target, delivery)) = target.zip(delivery) {
-                return Ready::Send(target, delivery, probe);
-            }
-        }
-        state.stats.dropped += count;
-        Ready::Done
-    }
-
-    /// Counts an answer; true when the delivery is done.
-    fn settle(&self, batch: &[Dispatch], answer: Option<StatusCode>, attempt: u32) -> bool {
-        let mut state = self.state.lock();
-        let State { stats, hooks, .. } = &mut *state;
-        stats.count(answer, attempt);
-        let id = batch.first().map(|first| &first.hook);
-        let Some(hook) = hooks.iter_mut().find(|hook| id.is_some_and(|id| **id == *hook.id)) else {
-            return true;
-        };
-        hook.last_attempt = Some(now());
-        if answer.is_some_and(|status| hook.channel.accepts(status)) {
-            stats.deliveries += 1;
-            stats.arrived += u64::try_from(batch.len()).unwrap_or(u64::MAX);
-            (hook.failures, hook.failing_since) = (0, None);
-            return true;
-        }
-        hook.failures += 1;
-        let webhooks = &account_config(self.platform, &self.config).webhooks;
-        let since = *hook.failing_since.get_or_insert_with(Instant::now);
-        let for_long = since.elapsed() >= Duration::from_millis(webhooks.disable_after_ms);
-        let off = match hook.channel {
-            // 410 unsubscribes the endpoint.
-            Channel::Eventbrite => answer == Some(StatusCode::GONE),
-            Channel::Klaviyo => for_long,
-            Channel::Patreon | Channel::DiscordEvents => hook.failures >= webhooks.pause_after,
-            Channel::DiscordBridge => false,
-        };
-        if off {
-            hook.give_up();
-        }
-        false
-    }
-
-    /// A wrong signature that is not refused costs the webhook its address.
-    fn settle_probe(&self, batch: &[Dispatch], answer: Option<StatusCode>) {
-        let mut state = self.state.lock();
-        state.stats.probes += 1;
-        if answer == Some(StatusCode::UNAUTHORIZED) || answer.is_none() {
-            return;
-        }
-        state.stats.probes_passed += 1;
-        let hook = batch.first().and_then(|first| state.hook(&first.hook));
-        if let Some(hook) = hook.filter(|_| answer.is_some_and(|status| status.is_success())) {
-            hook.target = None;
-            hook.give_up();
-        }
-    }
-
-    /// After the last attempt: kept for later where the platform does that, else given up.
-    fn undeliverable(&self, batch: &[Dispatch]) {
-        let mut state = self.state.lock();
-        let count = u64::try_from(batch.len()).unwrap_or(u64::MAX);
-        let hook = batch.first().and_then(|first| state.hook(&first.hook));
-        match hook.filter(|hook| hook.channel == Channel::Patreon) {
-            Some(hook) if hook.held.len() < MOST_HELD => hook.held.extend(batch.iter().cloned()),
-            Some(_) => state.stats.dropped += count,
-            None => state.stats.abandoned += count,
-        }
     }
 }
