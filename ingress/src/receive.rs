@@ -12,12 +12,12 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::fleet::Connection;
 use common::job::{Job, Priority, Task};
-use common::platform::{Notice, Refused, WebhookRequest};
+use common::platform::{Acknowledgement, Notice, Refused, WebhookRequest};
 use common::store::inbox::{self, Delivery, Source};
 use common::telemetry;
 use tokio::time::timeout;
 use tracing::field::Empty;
-use tracing::{Instrument, Span, error, info_span, warn};
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::Ingress;
 
@@ -37,6 +37,8 @@ enum Rejection {
     TooSlow,
     Broken,
     Forged,
+    /// The platform tests us with a wrong signature; no reason for alarm.
+    Probe,
     NotUnderstood,
     /// We are the problem: the platform sends it again.
     Overloaded,
@@ -51,6 +53,7 @@ impl Rejection {
             Self::TooSlow => "too-slow",
             Self::Broken => "broken",
             Self::Forged => "forged",
+            Self::Probe => "probe",
             Self::NotUnderstood => "not-understood",
             Self::Overloaded => "overloaded",
             Self::StoreAway => "store-away",
@@ -64,7 +67,7 @@ impl Rejection {
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
-            Self::Forged => StatusCode::UNAUTHORIZED,
+            Self::Forged | Self::Probe => StatusCode::UNAUTHORIZED,
             Self::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -82,7 +85,17 @@ impl IntoResponse for Rejection {
     }
 }
 
-/// `POST /webhooks/{platform}/{endpoint}`: 202 once the webhook is written down.
+fn acknowledge(acknowledgement: Acknowledgement) -> Response {
+    match acknowledgement {
+        Acknowledgement::Accepted => StatusCode::ACCEPTED.into_response(),
+        Acknowledgement::NoContent => {
+            (StatusCode::NO_CONTENT, [(header::CONTENT_TYPE, "application/json")]).into_response()
+        }
+    }
+}
+
+/// `POST /webhooks/{platform}/{endpoint}`: 202, or what the platform wants in its place, once the
+/// webhook is written down.
 ///
 /// The trace begins here: a `traceparent` from outside is a stranger's word.
 pub(crate) async fn receive(
@@ -112,9 +125,9 @@ pub(crate) async fn receive(
             None => Err(Rejection::Unknown),
         };
         match outcome {
-            Ok(()) => {
+            Ok(acknowledgement) => {
                 ingress.metrics.webhook_received(label);
-                StatusCode::ACCEPTED.into_response()
+                acknowledge(acknowledgement)
             }
             Err(rejection) => {
                 ingress.metrics.webhook_refused(label, rejection.name());
@@ -134,7 +147,7 @@ async fn accept(
     connection: &Connection,
     headers: &HeaderMap,
     body: Body,
-) -> Result<(), Rejection> {
+) -> Result<Acknowledgement, Rejection> {
     Span::current().record("syncline.lane", connection.lane().as_str());
     let _in_flight = ingress.in_flight.try_acquire().map_err(|_| Rejection::Overloaded)?;
     let body =
@@ -151,19 +164,22 @@ async fn accept(
             warn!(lane = %connection.lane(), reason = %refused, "webhook refused");
             return Err(Rejection::Forged);
         }
+        Err(refused @ Refused::Probe) => {
+            info!(lane = %connection.lane(), reason = %refused, "webhook refused");
+            return Err(Rejection::Probe);
+        }
         Err(refused @ Refused::NotUnderstood(_)) => {
             error!(lane = %connection.lane(), reason = %refused, "webhook refused");
             return Err(Rejection::NotUnderstood);
         }
     };
     Span::current().record("syncline.notices", notices.len());
-    if notices.is_empty() {
-        return Ok(());
+    if !notices.is_empty() {
+        let trace = telemetry::current_traceparent();
+        write_down(ingress, connection, &notices, &trace).await?;
+        enqueue(ingress, connection, notices, &trace).await;
     }
-    let trace = telemetry::current_traceparent();
-    write_down(ingress, connection, &notices, &trace).await?;
-    enqueue(ingress, connection, notices, &trace).await;
-    Ok(())
+    Ok(connection.platform.acknowledgement())
 }
 
 async fn write_down(

@@ -69,7 +69,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
 fn answer(judged: &Result<Vec<Notice>, Refused>, as_json: bool) -> Answer {
     let code = match judged {
         Ok(_) => 0,
-        Err(Refused::Forged(_)) => FORGED,
+        Err(Refused::Forged(_) | Refused::Probe) => FORGED,
         Err(Refused::NotUnderstood(_)) => NOT_UNDERSTOOD,
     };
     if as_json {

@@ -65,10 +65,21 @@ impl From<serde_json::Error> for CanonicalError {
     }
 }
 
+/// Writes down what counts of `raw` when it does not matter when it was: [`canonical_at`] with a
+/// time before all others, so that nothing is past.
+///
+/// # Errors
+///
+/// As [`canonical_at`].
+pub fn canonical(raw: &str, shape: &Shape) -> Result<Canonical, CanonicalError> {
+    canonical_at(raw, shape, Timestamp::MIN)
+}
+
 /// Writes down what counts of `raw`.
 ///
 /// - `raw`: JSON as it came, of at most [`MAX_BYTES`].
 /// - `shape`: [`Shape::Verbatim`] for all of it.
+/// - `now`: when it was like this; decides what is past for [`Shape::Until`] and nothing else.
 ///
 /// The canonical form of a canonical form is itself. What `shape` leaves out is checked for
 /// syntax and not otherwise looked at.
@@ -78,13 +89,13 @@ impl From<serde_json::Error> for CanonicalError {
 /// When `raw` is not JSON, or is too long, too deep or has a number too large for a double.
 ///
 /// Source: RFC 8785 for strings, order and doubles.
-pub fn canonical(raw: &str, shape: &Shape) -> Result<Canonical, CanonicalError> {
+pub fn canonical_at(raw: &str, shape: &Shape, now: Timestamp) -> Result<Canonical, CanonicalError> {
     if raw.len() > MAX_BYTES {
         return Err(CanonicalError::TooLong);
     }
     let value: &RawValue = serde_json::from_str(raw)?;
     let mut out = String::with_capacity(raw.len() / 2);
-    write(&mut out, value, shape, 0)?;
+    write(&mut out, value, shape, now, 0)?;
     Ok(Canonical(out))
 }
 
@@ -94,13 +105,14 @@ fn write(
     out: &mut String,
     value: &RawValue,
     shape: &Shape,
+    now: Timestamp,
     depth: usize,
 ) -> Result<(), CanonicalError> {
     let raw = value.get();
     match raw.as_bytes().first() {
         Some(b'{' | b'[') if depth == MAX_DEPTH => Err(CanonicalError::TooDeep),
-        Some(b'{') => write_object(out, raw, shape, depth),
-        Some(b'[') => write_array(out, raw, shape, depth),
+        Some(b'{') => write_object(out, raw, shape, now, depth),
+        Some(b'[') => write_array(out, raw, shape, now, depth),
         Some(b'"') => {
             write_string(out, &normal_string(raw, shape)?);
             Ok(())
@@ -117,13 +129,15 @@ fn write_object(
     out: &mut String,
     raw: &str,
     shape: &Shape,
+    now: Timestamp,
     depth: usize,
 ) -> Result<(), CanonicalError> {
     out.push('{');
     let mut first = true;
     for (name, value) in members(raw)? {
         let Some(member) = member_shape(shape, &name) else { continue };
-        if value.get() == "null" && !matches!(shape, Shape::Verbatim) {
+        let null_counts = matches!(shape, Shape::Verbatim | Shape::Marks(_));
+        if !null_counts && (value.get() == "null" || is_past(value, member, now)) {
             continue;
         }
         if !first {
@@ -132,7 +146,7 @@ fn write_object(
         first = false;
         write_string(out, &name);
         out.push(':');
-        write(out, value, member, depth + 1)?;
+        write(out, value, member, now, depth + 1)?;
     }
     out.push('}');
     Ok(())
@@ -142,36 +156,50 @@ fn write_object(
 fn member_shape<'s>(shape: &'s Shape, name: &str) -> Option<&'s Shape> {
     match shape {
         Shape::Verbatim => Some(&Shape::Verbatim),
-        Shape::Object(fields) => {
+        Shape::Object(fields) | Shape::Marks(fields) => {
             fields.iter().find(|field| field.name == name).map(|Field { shape, .. }| shape)
         }
-        Shape::Whole | Shape::Instant | Shape::List(_) | Shape::Set { .. } => Some(&Shape::Whole),
+        _ => Some(&Shape::Whole),
     }
+}
+
+/// Whether what held until then holds no more.
+fn is_past(value: &RawValue, shape: &Shape, now: Timestamp) -> bool {
+    matches!(shape, Shape::Until)
+        && serde_json::from_str::<Timestamp>(value.get()).is_ok_and(|until| until <= now)
 }
 
 fn write_array(
     out: &mut String,
     raw: &str,
     shape: &Shape,
+    now: Timestamp,
     depth: usize,
 ) -> Result<(), CanonicalError> {
     let element_shape = match shape {
-        Shape::List(of) | Shape::Set { of, .. } => *of,
+        Shape::List(of) | Shape::Set { of, .. } | Shape::NumberedSet { of, .. } => *of,
         Shape::Verbatim => &Shape::Verbatim,
-        Shape::Whole | Shape::Instant | Shape::Object(_) => &Shape::Whole,
+        _ => &Shape::Whole,
     };
     let mut written = Vec::new();
     for value in elements(raw)? {
         let mut element = String::new();
-        write(&mut element, value, element_shape, depth + 1)?;
+        write(&mut element, value, element_shape, now, depth + 1)?;
         let key = match shape {
-            Shape::Set { by: Some(by), .. } => sort_key(&element, by)?,
+            Shape::Set { by: Some(by), .. } | Shape::NumberedSet { by: Some(by), .. } => {
+                sort_key(&element, by)?
+            }
             _ => String::new(),
         };
         written.push((key, element));
     }
-    if let Shape::Set { .. } = shape {
-        written.sort();
+    match shape {
+        Shape::Set { .. } => written.sort(),
+        Shape::NumberedSet { by, .. } => written.sort_by_cached_key(|(key, element)| {
+            let number = number(if by.is_some() { key } else { element });
+            (number, key.clone(), element.clone())
+        }),
+        _ => {}
     }
     out.push('[');
     for (n, (_, element)) in written.iter().enumerate() {
@@ -193,15 +221,40 @@ fn sort_key(element: &str, by: &str) -> Result<String, CanonicalError> {
     Ok(key.map_or_else(String::new, |(_, value)| value.get().to_owned()))
 }
 
-/// The text of a string literal, with instants in UTC where the shape expects one.
+/// The number that a literal or a text of digits stands for, so far as order goes: how many digits
+/// it has, then the digits. What is no number comes last.
+fn number(literal: &str) -> (usize, String) {
+    let digits = literal.trim_matches('"').trim_start_matches('0');
+    if digits.bytes().all(|b| b.is_ascii_digit()) {
+        (digits.len(), digits.to_owned())
+    } else {
+        (usize::MAX, String::new())
+    }
+}
+
+/// The text of a string literal, with instants in UTC where the shape expects one, and URLs
+/// without what stands before and after their path.
 fn normal_string(raw: &str, shape: &Shape) -> Result<String, CanonicalError> {
     let text: String = serde_json::from_str(raw)?;
-    if let Shape::Instant = shape
-        && let Ok(instant) = text.parse::<Timestamp>()
-    {
-        return Ok(instant.to_string());
+    Ok(match shape {
+        Shape::Instant | Shape::Until => match text.parse::<Timestamp>() {
+            Ok(instant) => instant.to_string(),
+            Err(_) => text,
+        },
+        Shape::UrlPath => path(&text).to_owned(),
+        _ => text,
+    })
+}
+
+/// The path of a URL; what is no absolute URL only loses its query. The path of a path is itself.
+fn path(url: &str) -> &str {
+    let url = url.split(['?', '#']).next().unwrap_or_default();
+    match url.split_once("://") {
+        Some((scheme, rest)) if !scheme.contains('/') => {
+            rest.find('/').and_then(|at| rest.get(at..)).unwrap_or("/")
+        }
+        _ => url,
     }
-    Ok(text)
 }
 
 /// Escapes what RFC 8785 section 3.2.2.2 escapes, and nothing else.

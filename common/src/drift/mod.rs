@@ -8,7 +8,7 @@ mod shape;
 #[cfg(test)]
 mod tests;
 
-pub use canonical::{Canonical, CanonicalError, MAX_BYTES, MAX_DEPTH, canonical};
+pub use canonical::{Canonical, CanonicalError, MAX_BYTES, MAX_DEPTH, canonical, canonical_at};
 pub use diff::{Change, Difference, MAX_CHANGES, difference};
 pub use hash::{ContentHash, InvalidContentHash, content_hash};
 pub use shape::{Field, Shape};

@@ -13,8 +13,15 @@ pub enum Shape {
     /// An instant, written in one of many ways; in UTC afterwards. A local time without an offset
     /// is no instant and stays as it is.
     Instant,
+    /// An instant until which something holds. Once it is past it is as good as null: there are
+    /// platforms that take it away then, and platforms that let it stand.
+    Until,
+    /// A URL of which only the path counts: host and signature are others at every read.
+    UrlPath,
     /// These members and no others. One that is null is as good as absent.
     Object(&'static [Field]),
+    /// These members and no others, and null is a value: that the member is there says something.
+    Marks(&'static [Field]),
     /// An array whose order counts.
     List(&'static Shape),
     /// An array whose order does not count. It is sorted by the member named `by`, and by the
@@ -23,6 +30,14 @@ pub enum Shape {
         /// Each element.
         of: &'static Shape,
         /// What tells the elements apart, so that a difference compares the right two.
+        by: Option<&'static str>,
+    },
+    /// A `Set` that is sorted by numbers written as text: `9` before `10`. By `by`, or by the
+    /// elements themselves.
+    NumberedSet {
+        /// Each element.
+        of: &'static Shape,
+        /// As in `Set`.
         by: Option<&'static str>,
     },
 }

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use crate::drift::{CanonicalError, Field, MAX_DEPTH, Shape, canonical};
+use crate::drift::{CanonicalError, Field, MAX_DEPTH, Shape, canonical, canonical_at};
 
 /// Everything that a shape can say.
 static SHAPE: Shape = Shape::Object(&[
@@ -143,6 +143,70 @@ fn only_the_listed_fields_count_and_null_is_as_good_as_absent() {
         r#"{"name":null,"views":7,"place":{"zip":null,"city":"Lisboa","ip":"203.0.113.7"}}"#,
         &SHAPE,
         r#"{"place":{"city":"Lisboa"}}"#,
+    );
+}
+
+#[test]
+fn what_held_until_a_time_that_is_past_is_as_good_as_absent() {
+    static UNTIL: Shape = Shape::Object(&[Field::of("until", Shape::Until)]);
+    let at = |now: &str, until: &str| {
+        let raw = json!({ "until": until }).to_string();
+        canonical_at(&raw, &UNTIL, now.parse().unwrap()).unwrap().as_str().to_owned()
+    };
+    let noon = "2026-11-20T12:00:00+00:00";
+    assert_eq!(at("2026-11-20T12:00:00Z", noon), "{}");
+    assert_eq!(at("2026-11-20T11:59:59Z", noon), r#"{"until":"2026-11-20T12:00:00Z"}"#);
+    assert_eq!(at("2026-11-20T12:00:00Z", "soon"), r#"{"until":"soon"}"#);
+    // Where it does not matter when, nothing is past.
+    check(
+        r#"{"until":"2001-01-01T00:00:00+00:00"}"#,
+        &UNTIL,
+        r#"{"until":"2001-01-01T00:00:00Z"}"#,
+    );
+}
+
+#[test]
+fn of_a_signed_url_only_the_path_counts() {
+    let cases = [
+        ("https://c10.example.com/4/u/1.png?token-time=1&token-hash=x%3D", "/4/u/1.png"),
+        ("https://c11.example.com/4/u/1.png#x", "/4/u/1.png"),
+        ("https://example.com", "/"),
+        ("/rss/art.png?x=1", "/rss/art.png"),
+        ("/a?next=https://example.com/b", "/a"),
+        ("", ""),
+    ];
+    for (url, path) in cases {
+        check(&json!(url).to_string(), &Shape::UrlPath, &json!(path).to_string());
+    }
+}
+
+#[test]
+fn a_mark_that_is_there_with_null_is_another_thing_than_one_that_is_absent() {
+    static MARKS: Shape = Shape::Object(&[Field::of(
+        "tags",
+        Shape::Marks(&[Field::whole("booster"), Field::whole("bot")]),
+    )]);
+    check(r#"{"tags":{"booster":null,"x":1}}"#, &MARKS, r#"{"tags":{"booster":null}}"#);
+    check(r#"{"tags":{"bot":"7"}}"#, &MARKS, r#"{"tags":{"bot":"7"}}"#);
+    check(r#"{"tags":null}"#, &MARKS, "{}");
+}
+
+#[test]
+fn numbers_written_as_text_are_sorted_as_numbers() {
+    let ids = Shape::NumberedSet { of: &Shape::Whole, by: None };
+    check(
+        r#"["10","9","810000000000000001","810000000000000000","x",7,"08"]"#,
+        &ids,
+        r#"[7,"08","9","10","810000000000000000","810000000000000001","x"]"#,
+    );
+    static RECORDS: Shape = Shape::NumberedSet {
+        of: &Shape::Object(&[Field::whole("id"), Field::whole("a")]),
+        by: Some("id"),
+    };
+    check(
+        r#"[{"id":"10","a":1},{"a":1},{"id":"9","a":2}]"#,
+        &RECORDS,
+        r#"[{"a":1},{"a":2,"id":"9"},{"a":1,"id":"10"}]"#,
     );
 }
 

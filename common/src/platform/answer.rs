@@ -28,8 +28,12 @@ pub(super) enum Meaning {
     Fine,
     /// There is no such record.
     Missing,
+    /// There was such a record, and it is gone for good.
+    Gone,
     /// This one thing is kept from us; other requests may well succeed.
     Forbidden(String),
+    /// We no longer get at what the record belongs to, which says nothing about the record.
+    OutOfReach(String),
     /// Anything else.
     Failed(PlatformError),
 }
@@ -41,7 +45,10 @@ impl Meaning {
         match self {
             Self::Fine => Ok(()),
             Self::Missing => Err(PlatformError::Unexpected { what: "status 404".to_owned() }),
-            Self::Forbidden(reason) => Err(PlatformError::Unauthorized { reason }),
+            Self::Gone => Err(PlatformError::Unexpected { what: "status 410".to_owned() }),
+            Self::Forbidden(reason) | Self::OutOfReach(reason) => {
+                Err(PlatformError::Unauthorized { reason })
+            }
             Self::Failed(error) => Err(error),
         }
     }
@@ -63,6 +70,12 @@ impl Answer {
                 PlatformError::Transient { what: format!("not JSON, {at}"), retry_after: None }
             }
         })
+    }
+
+    /// When it was made, by the platform's clock; before all times where it does not tell.
+    pub(super) fn now(&self) -> Timestamp {
+        let date = self.headers.get(DATE).and_then(|date| http_date(date.to_str().ok()?));
+        date.map_or(Timestamp::MIN, |date| date.timestamp())
     }
 
     /// What every platform means by these statuses; `None` where it depends.
@@ -100,6 +113,14 @@ pub(super) fn retry_after(headers: &HeaderMap) -> Option<Duration> {
 /// What time it was at the platform when it answered.
 pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     headers.get(DATE)?.to_str().ok().and_then(http_date).map(|date| date.timestamp())
+}
+
+/// A pause of so many seconds, at most a day; `None` for what is no length of time.
+pub(super) fn pause(seconds: f64) -> Option<Duration> {
+    if seconds >= MAX_PAUSE.as_secs_f64() {
+        return Some(MAX_PAUSE);
+    }
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 fn http_date(text: &str) -> Option<Zoned> {

@@ -127,8 +127,11 @@ impl Api {
         };
         let (status, headers) = (response.status(), response.headers().clone());
         Span::current().record("http.response.status_code", status.as_u16());
-        let signal = (dialect.signal)(status, &headers);
+        let mut signal = (dialect.signal)(status, &headers);
         let answer = self.body(response).await.map(|body| Answer { status, headers, body });
+        if let Ok(answer) = &answer {
+            (dialect.body_signal)(answer, &mut signal);
+        }
         (answer, Some(signal))
     }
 
@@ -154,6 +157,8 @@ pub(super) struct Dialect {
     pub headers: &'static [(&'static str, &'static str)],
     /// What an answer says about limits. A refusal because of them must have `refused_for`.
     pub signal: fn(StatusCode, &HeaderMap) -> RateSignal,
+    /// What the body of an answer adds to that.
+    pub body_signal: fn(&Answer, &mut RateSignal),
 }
 
 /// What a failed exchange means: it may go better next time. Tells the innermost cause, which has

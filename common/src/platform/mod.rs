@@ -21,8 +21,8 @@ pub use api::{Api, ApiError, ApiSettings};
 pub use bridge::{MAX_BRIDGED_IDS, receive_bridged};
 pub use call::Call;
 pub use error::PlatformError;
-pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot};
-pub use webhook::{Notice, Refused, WebhookRequest};
+pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot, Unseen};
+pub use webhook::{Acknowledgement, Notice, Refused, WebhookRequest};
 
 use async_trait::async_trait;
 
@@ -59,6 +59,11 @@ pub trait Platform: Send + Sync {
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused>;
 
+    /// How a webhook that was taken is answered.
+    fn acknowledgement(&self) -> Acknowledgement {
+        Acknowledgement::Accepted
+    }
+
     /// Looks at records of one kind that can share a request: as many as `RecordKind::batch`, and
     /// equal up to the last slash of their ids. Answers for each of them, in any order.
     ///
@@ -85,12 +90,12 @@ pub trait Platform: Send + Sync {
     ) -> Result<Page, PlatformError>;
 }
 
-/// Every platform the fleet knows.
-pub fn all() -> [&'static dyn Platform; 2] {
-    [&eventbrite::Eventbrite, &klaviyo::Klaviyo]
+/// Every platform the fleet knows: the one place where a new one is entered.
+pub fn all() -> &'static [&'static dyn Platform] {
+    &[&eventbrite::Eventbrite, &klaviyo::Klaviyo]
 }
 
 /// The platform with this name.
 pub fn named(name: &str) -> Option<&'static dyn Platform> {
-    all().into_iter().find(|platform| platform.name() == name)
+    all().iter().copied().find(|platform| platform.name() == name)
 }

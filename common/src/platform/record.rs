@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use jiff::Timestamp;
 use serde_json::value::RawValue;
 
-use crate::drift::{CanonicalError, ContentHash, Shape, canonical, content_hash};
+use crate::drift::{CanonicalError, ContentHash, Shape, canonical_at, content_hash};
 use crate::ids::ExternalId;
 use crate::platform::{Notice, PlatformError};
 
@@ -31,7 +31,7 @@ pub struct RecordKind {
 }
 
 impl RecordKind {
-    /// What a record of this kind looks like.
+    /// What a record of this kind looks like, where it does not matter when.
     ///
     /// # Errors
     ///
@@ -42,7 +42,22 @@ impl RecordKind {
         payload: &RawValue,
         version: Option<Timestamp>,
     ) -> Result<Snapshot, CanonicalError> {
-        let canonical = canonical(payload.get(), self.shape)?;
+        self.snapshot_at(external_id, payload, version, Timestamp::MIN)
+    }
+
+    /// What a record of this kind looks like at `now`, by the platform's clock.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::snapshot`].
+    pub fn snapshot_at(
+        &self,
+        external_id: ExternalId,
+        payload: &RawValue,
+        version: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Result<Snapshot, CanonicalError> {
+        let canonical = canonical_at(payload.get(), self.shape, now)?;
         let hash = content_hash(self.name, self.schema_version, &canonical);
         Ok(Snapshot { external_id, payload: payload.to_owned(), hash, version })
     }
@@ -68,6 +83,16 @@ pub enum Look {
     Found(Snapshot),
     /// The platform says that there is no such record. Two looks make a tombstone.
     Missing(ExternalId),
+    /// The platform says that it is gone for good: a tombstone at once.
+    Gone(ExternalId),
+    /// We no longer get at it, nor at anything else below its parent (all before the last slash of
+    /// its id). That says nothing about the record: it stays as it is and is left alone for long.
+    OutOfReach {
+        /// Its id.
+        external_id: ExternalId,
+        /// Why, for the history.
+        reason: String,
+    },
     /// There was no quota left to look at it. Nothing is wrong with it or with the platform.
     Postponed(ExternalId),
     /// It cannot be judged yet (too young, or access to this one record is refused): look again
@@ -86,7 +111,9 @@ impl Look {
         match self {
             Self::Found(snapshot) => &snapshot.external_id,
             Self::Missing(external_id)
+            | Self::Gone(external_id)
             | Self::Postponed(external_id)
+            | Self::OutOfReach { external_id, .. }
             | Self::Unclear { external_id, .. } => external_id,
         }
     }
@@ -94,6 +121,11 @@ impl Look {
     /// A record that cannot be judged, and why.
     pub fn unclear(external_id: &ExternalId, reason: impl Into<String>) -> Self {
         Self::Unclear { external_id: external_id.clone(), reason: reason.into() }
+    }
+
+    /// A record that we no longer get at, and why.
+    pub fn out_of_reach(external_id: &ExternalId, reason: impl Into<String>) -> Self {
+        Self::OutOfReach { external_id: external_id.clone(), reason: reason.into() }
     }
 }
 
@@ -117,6 +149,22 @@ pub struct Page {
     pub latest: Option<Timestamp>,
     /// Other records that the page says something happened to, each once.
     pub hints: Vec<Notice>,
+    /// What may be thought of records that the whole scan did not see; what the last page says
+    /// counts.
+    pub unseen: Unseen,
+}
+
+/// What a complete scan tells of records that it did not see.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Unseen {
+    /// They may be gone.
+    #[default]
+    Suspect,
+    /// Those may be gone of whose parent (all before the last slash of the id) the scan saw
+    /// another record. Where it saw none, the parent itself was out of reach.
+    SuspectBesideSeen,
+    /// Nothing: what is out of our reach is not listed either.
+    Keep,
 }
 
 /// Makes a page of what an answer held, each record once, the last of those with the same id.
@@ -142,5 +190,5 @@ pub(super) fn page(
         .filter(|record| seen.insert(record.external_id.clone()))
         .collect();
     records.reverse();
-    Ok(Page { records, next, latest, hints: Vec::new() })
+    Ok(Page { records, next, latest, hints: Vec::new(), unseen: Unseen::Suspect })
 }

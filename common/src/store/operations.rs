@@ -138,7 +138,7 @@ impl<'a> Rows<'a> {
         self.notices_closed.push(judged.closed.map_or(0, |closed| closed.count));
         self.first_notices.push(judged.closed.map(|closed| closed.first.into()));
         self.details.push(match &judged.look.finding {
-            Finding::Unclear { reason } => {
+            Finding::Unclear { reason } | Finding::OutOfReach { reason } => {
                 Some(serde_json::json!({ "reason": reason }).to_string())
             }
             _ if judged.outcome.is_answer() => {

@@ -134,10 +134,32 @@ async fn what_a_full_run_did_not_see_is_known_and_what_was_looked_at_since_is_no
     batch.fetched_at = now(&scene.db).await.unwrap();
     scene.write(&batch).await.unwrap();
 
-    assert_eq!(count_unseen(&scene.db, run.id).await.unwrap(), Unseen { unseen: 1, mirrored: 4 });
-    let ids = unseen(&scene.db, run.id, None, 10).await.unwrap();
+    assert_eq!(
+        count_unseen(&scene.db, run.id, false).await.unwrap(),
+        Unseen { unseen: 1, mirrored: 4 }
+    );
+    let ids = unseen(&scene.db, run.id, false, None, 10).await.unwrap();
     assert_eq!(ids, [ExternalId::from("missed")]);
-    assert!(unseen(&scene.db, run.id, Some(&ids[0]), 10).await.unwrap().is_empty());
+    assert!(unseen(&scene.db, run.id, false, Some(&ids[0]), 10).await.unwrap().is_empty());
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_is_below_a_parent_that_the_run_saw_nothing_of_is_out_of_reach_and_not_unseen(
+    db: PgPool,
+) {
+    let scene = Scene::new(db).await;
+    let looks = ["1/seen", "1/missed", "2/a", "2/b", "12/c"].map(|id| found(id, 1));
+    scene.write(&scene.fetch(-100, looks.to_vec())).await.unwrap();
+    let run = scene.started(None).await;
+    scene.page(&run, &["1/seen"], None).await.unwrap();
+
+    let all = Unseen { unseen: 4, mirrored: 5 };
+    assert_eq!(count_unseen(&scene.db, run.id, false).await.unwrap(), all);
+    let beside = Unseen { unseen: 1, mirrored: 2 };
+    assert_eq!(count_unseen(&scene.db, run.id, true).await.unwrap(), beside);
+    let ids = unseen(&scene.db, run.id, true, None, 10).await.unwrap();
+    assert_eq!(ids, [ExternalId::from("1/missed")]);
+    assert_eq!(unseen(&scene.db, run.id, false, None, 10).await.unwrap().len(), 4);
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

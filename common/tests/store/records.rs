@@ -103,6 +103,45 @@ async fn two_looks_make_a_tombstone_and_a_third_brings_the_record_back(db: PgPoo
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_is_gone_for_good_gets_its_tombstone_at_once(db: PgPool) {
+    let scene = Scene::an_hour_ago(db).await;
+    scene.look(0, found("a", 1)).await;
+    let gone = || Look { external_id: "a".into(), finding: Finding::Gone };
+    assert_eq!(scene.look(1, gone()).await.outcome, Outcome::Deleted);
+    assert_eq!(scene.mirrored("a").await.unwrap().1, Flags::DELETED);
+    assert_eq!(scene.look(2, gone()).await.outcome, Outcome::Unchanged);
+    assert_eq!(scene.look(3, found("a", 1)).await.outcome, Outcome::Restored);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_is_out_of_reach_stays_as_it_is_and_is_left_alone_with_its_siblings(db: PgPool) {
+    let scene = Scene::an_hour_ago(db).await;
+    let ids = ["1/a", "1/b", "2/c", "1"];
+    scene.write(&scene.fetch(0, ids.map(|id| found(id, 1)).to_vec())).await.unwrap();
+    let due = async || {
+        let (connection, kind) = (scene.connection, &scene.record_type);
+        let mut due: Vec<String> =
+            longest_unchecked(&scene.db, connection, kind, Duration::ZERO, 10)
+                .await
+                .unwrap()
+                .into_iter()
+                .map(String::from)
+                .collect();
+        due.sort();
+        due
+    };
+    assert_eq!(due().await.len(), 4);
+    let finding = Finding::OutOfReach { reason: "403 50001".to_owned() };
+    let verdict = scene.look(1, Look { external_id: "1/a".into(), finding }).await;
+    assert_eq!(verdict.outcome, Outcome::Unclear);
+    assert_eq!(scene.mirrored("1/a").await.unwrap().1, Flags(0));
+    assert_eq!(due().await, ["1", "2/c"]);
+    // We get at it again: it is its turn like any other.
+    scene.look(2, found("1/a", 1)).await;
+    assert_eq!(due().await, ["1", "1/a", "2/c"]);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn a_look_that_is_unclear_writes_history_and_nothing_else(db: PgPool) {
     let scene = Scene::new(db).await;
     assert_eq!(scene.look(1, unclear("a")).await.outcome, Outcome::Unclear);

@@ -3,7 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use common::drift::{canonical, difference};
+use common::drift::{canonical_at, difference};
 use common::ids::{ExternalId, RecordType};
 use common::job::{JobId, Priority};
 use common::platform::{Consistency, Look, RecordKind, Snapshot};
@@ -23,6 +23,9 @@ const LAST_ROUND: u8 = u8::MAX;
 const QUOTA_PAUSE: Duration = Duration::from_secs(5);
 /// Why nothing was concluded about a record that there was no quota for.
 const NO_QUOTA: &str = "no quota was left to look at it alone";
+/// A record that we no longer get at and that somebody asked for comes back this late; no attempt
+/// is used. What nobody asked for does not come back: a scan finds it when we get at it again.
+const OUT_OF_REACH_PAUSE: Duration = Duration::from_hours(1);
 const TOO_YOUNG: &str = "missing, and too young to judge";
 
 /// Looks at all records of the batch, writes what it found in one transaction.
@@ -48,7 +51,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
             Look::Missing(id) if young.contains(&id) => Look::unclear(&id, TOO_YOUNG),
             look => look,
         })
-        .map(|look| to_write(look, kind, &stored))
+        .map(|look| to_write(look, kind, &stored, open.now))
         .collect();
     let batch = WriteBatch {
         connection: connection.id,
@@ -93,6 +96,9 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
                 }
                 Some((look, _)) if postponed.contains(&look.external_id) => {
                     Then::Settle(Outcome::Defer { after: QUOTA_PAUSE })
+                }
+                Some((look, _)) if matches!(look.finding, Finding::OutOfReach { .. }) => {
+                    Then::Settle(out_of_reach(work.priority))
                 }
                 Some((_, outcome)) if *outcome != records::Outcome::Unclear => {
                     Then::Settle(next.after(*outcome))
@@ -151,14 +157,17 @@ pub(super) fn to_write(
     look: Look,
     kind: &RecordKind,
     stored: &HashMap<ExternalId, StoredRecord>,
+    now: Timestamp,
 ) -> records::Look {
     let external_id = look.external_id().clone();
     let finding = match look {
         Look::Missing(_) => Finding::Missing,
+        Look::Gone(_) => Finding::Gone,
+        Look::OutOfReach { reason, .. } => Finding::OutOfReach { reason },
         Look::Postponed(_) => Finding::Unclear { reason: NO_QUOTA.to_owned() },
         Look::Unclear { reason, .. } => Finding::Unclear { reason },
         Look::Found(snapshot) => Finding::Found {
-            diff: stored.get(&external_id).and_then(|old| diff(old, &snapshot, kind)),
+            diff: stored.get(&external_id).and_then(|old| diff(old, &snapshot, kind, now)),
             payload: snapshot.payload,
             hash: snapshot.hash,
             schema_version: kind.schema_version,
@@ -169,14 +178,27 @@ pub(super) fn to_write(
 }
 
 /// The difference, for the history; `None` where there is none, or nothing to compare with.
-fn diff(old: &StoredRecord, new: &Snapshot, kind: &RecordKind) -> Option<Box<RawValue>> {
+fn diff(
+    old: &StoredRecord,
+    new: &Snapshot,
+    kind: &RecordKind,
+    now: Timestamp,
+) -> Option<Box<RawValue>> {
     if old.hash.is_none_or(|hash| hash == new.hash) {
         return None;
     }
-    let old = canonical(old.payload.as_deref()?, kind.shape).ok()?;
-    let new = canonical(new.payload.get(), kind.shape).ok()?;
+    let old = canonical_at(old.payload.as_deref()?, kind.shape, Timestamp::MIN).ok()?;
+    let new = canonical_at(new.payload.get(), kind.shape, now).ok()?;
     let difference = difference(&old, &new).ok()?;
     serde_json::value::to_raw_value(&difference).ok()
+}
+
+/// What becomes of a job whose record is out of reach.
+const fn out_of_reach(priority: Priority) -> Outcome {
+    match priority {
+        Priority::Webhook | Priority::Manual => Outcome::Defer { after: OUT_OF_REACH_PAUSE },
+        Priority::Bulk | Priority::SpotCheck => Outcome::Ack,
+    }
 }
 
 /// Whether a record is looked at again.

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::ids::RecordType;
 use common::job::{Job, JobId, Priority, Task};
-use common::platform::{Look, Notice, PlatformError, RecordKind, ScanFrom};
+use common::platform::{Look, Notice, PlatformError, RecordKind, ScanFrom, Unseen};
 use common::queue::Outcome;
 use common::store::StoreError;
 use common::store::bulk_runs::{self, BulkRun, Mode, PageProgress};
@@ -66,7 +66,12 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
 
     let ids: Vec<_> = page.records.iter().map(|record| record.external_id.clone()).collect();
     let stored = records::stored(db, connection.id, record_type, &ids).await?;
-    let looks = page.records.into_iter().map(|r| to_write(Look::Found(r), kind, &stored)).collect();
+    let unseen = page.unseen;
+    let looks = page
+        .records
+        .into_iter()
+        .map(|record| to_write(Look::Found(record), kind, &stored, fetched_at))
+        .collect();
     let batch = WriteBatch {
         connection: connection.id,
         record_type: record_type.clone(),
@@ -93,7 +98,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         Err(StoreError::RunMovedOn { .. }) => return Ok(vec![again()]),
         other => other?,
     }
-    let end = if last { Some(end(work, kind, &run, &mut tx).await?) } else { None };
+    let end = if last { Some(end(work, kind, &run, unseen, &mut tx).await?) } else { None };
     tx.commit().await?;
     work.worker.count_verdicts(connection, work.priority, &verdicts);
     if let Err(error) = work.worker.fleet.queue.enqueue(&hints).await {
@@ -105,8 +110,8 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         Some(End::Done) => {
             let pages = run.pages + 1;
             info!(lane = %connection.lane(), %record_type, mode = %run.mode, pages, "scan done");
-            if run.mode == Mode::Full {
-                look_at_unseen(work, kind, &run).await?;
+            if run.mode == Mode::Full && unseen != Unseen::Keep {
+                look_at_unseen(work, kind, &run, unseen).await?;
             }
         }
     }
@@ -156,10 +161,12 @@ async fn end(
     work: &Work<'_>,
     kind: &RecordKind,
     run: &BulkRun,
+    unseen: Unseen,
     tx: &mut PgTransaction<'_>,
 ) -> Result<End, Failure> {
-    if run.mode == Mode::Full {
-        let found = bulk_runs::count_unseen(&mut **tx, run.id).await?;
+    if run.mode == Mode::Full && unseen != Unseen::Keep {
+        let beside_seen = unseen == Unseen::SuspectBesideSeen;
+        let found = bulk_runs::count_unseen(&mut **tx, run.id, beside_seen).await?;
         if work.worker.brake.halts(found.unseen, found.mirrored) {
             let reason = format!(
                 "{} of {} records were not in the scan: see to the platform, then scan again",
@@ -193,18 +200,22 @@ fn progress(
     }
 }
 
-/// Records that a complete scan did not see may be gone: each is looked at before it is marked.
+/// Records that a complete scan did not see may be gone, where the platform says that it would
+/// have shown them: each is looked at before it is marked.
 async fn look_at_unseen(
     work: &Work<'_>,
     kind: &'static RecordKind,
     run: &BulkRun,
+    unseen: Unseen,
 ) -> Result<(), Failure> {
     let fleet = &work.worker.fleet;
+    let beside_seen = unseen == Unseen::SuspectBesideSeen;
     let lane = work.connection.lane();
     let mut after = None;
     let mut enqueued = 0;
     while enqueued < MOST_UNSEEN {
-        let ids = bulk_runs::unseen(&fleet.db, run.id, after.as_ref(), UNSEEN_PAGE).await?;
+        let ids =
+            bulk_runs::unseen(&fleet.db, run.id, beside_seen, after.as_ref(), UNSEEN_PAGE).await?;
         let Some(last) = ids.last().cloned() else { break };
         enqueued += ids.len();
         let jobs: Vec<Job> = ids

@@ -30,6 +30,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
     signal: limits::signal,
+    body_signal: |_, _| {},
 };
 
 #[async_trait]

@@ -111,8 +111,8 @@ pub(super) async fn records(
         match read(kind, payload)? {
             Look::Found(snapshot) => snapshots.push(snapshot),
             // Not seen by the scan, and so looked at by itself later.
-            Look::Missing(id) | Look::Postponed(id) | Look::Unclear { external_id: id, .. } => {
-                warn!(record.id = %id, "a record of a scan has no canonical form");
+            other => {
+                warn!(record.id = %other.external_id(), "a record of a scan has no canonical form");
             }
         }
     }

@@ -47,6 +47,7 @@ async fn look(
             Look::Missing(id) => format!("{id} missing"),
             Look::Postponed(id) => format!("{id} postponed"),
             Look::Unclear { external_id, .. } => format!("{external_id} unclear"),
+            other => format!("{other:?}"),
         })
         .collect();
     looks.sort();
@@ -326,6 +327,7 @@ fn each_refusal_has_one_meaning() {
             Meaning::Missing => "missing",
             Meaning::Forbidden(_) => "forbidden",
             Meaning::Failed(error) => error.name(),
+            Meaning::Gone | Meaning::OutOfReach(_) => "another",
         };
         assert_eq!(actual, expected, "{status} {error}");
     }

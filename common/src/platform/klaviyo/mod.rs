@@ -40,6 +40,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         ("x-klaviyo-revision-fall-forward-opt-out", "1"),
     ],
     signal: limits::signal,
+    body_signal: |_, _| {},
 };
 
 #[async_trait]

@@ -55,6 +55,7 @@ async fn look_at(
             Look::Missing(id) => format!("{id} missing"),
             Look::Postponed(id) => format!("{id} postponed"),
             Look::Unclear { external_id, reason } => format!("{external_id} unclear: {reason}"),
+            other => format!("{other:?}"),
         })
         .collect();
     looks.sort();
@@ -317,6 +318,7 @@ fn each_refusal_has_one_meaning() {
             Meaning::Missing => "missing",
             Meaning::Forbidden(_) => "forbidden",
             Meaning::Failed(error) => error.name(),
+            Meaning::Gone | Meaning::OutOfReach(_) => "another",
         };
         assert_eq!(actual, expected, "status {status}, code {code:?}, detail {detail:?}");
     }

@@ -20,6 +20,9 @@ pub struct Unseen {
 ///
 /// Means nothing before the last page was written.
 ///
+/// - `beside_seen`: only those of whose parent (the id up to its last slash) the run saw another
+///   record; where it saw none, the parent itself was out of reach.
+///
 /// # Errors
 ///
 /// When the database fails.
@@ -27,6 +30,7 @@ pub struct Unseen {
 pub async fn unseen(
     db: impl PgExecutor<'_>,
     run: RunId,
+    beside_seen: bool,
     after: Option<&ExternalId>,
     limit: u32,
 ) -> Result<Vec<ExternalId>, StoreError> {
@@ -38,23 +42,34 @@ pub async fn unseen(
               and record.flags & 1 = 0 and record.fetched_at < run.started_at
               and record.seen_in_run is distinct from run.id
               and ($2::text is null or record.external_id > $2)
+              and (not $4 or substring(record.external_id from '^.*/') in (
+                      select substring(seen.external_id from '^.*/')
+                        from bulk_runs as this join external_integrations as seen
+                          on seen.connection_id = this.connection_id
+                         and seen.record_type = this.record_type
+                       where this.id = $1 and seen.seen_in_run = this.id))
             order by record.external_id limit $3"#,
         run as RunId,
         after.map(ExternalId::as_str),
         i64::from(limit),
+        beside_seen,
     )
     .fetch_all(db)
     .await?;
     Ok(ids)
 }
 
-/// How many records [`unseen`] has, and of how many.
+/// How many records [`unseen`] has, and of how many: of those that it would have a say about.
 ///
 /// # Errors
 ///
 /// When the database fails.
 #[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
-pub async fn count_unseen(db: impl PgExecutor<'_>, run: RunId) -> Result<Unseen, StoreError> {
+pub async fn count_unseen(
+    db: impl PgExecutor<'_>,
+    run: RunId,
+    beside_seen: bool,
+) -> Result<Unseen, StoreError> {
     let counts = sqlx::query_as!(
         Unseen,
         r#"select count(*) filter (
@@ -63,8 +78,15 @@ pub async fn count_unseen(db: impl PgExecutor<'_>, run: RunId) -> Result<Unseen,
                   count(*) as "mirrored!"
              from bulk_runs as run join external_integrations as record
                on record.connection_id = run.connection_id and record.record_type = run.record_type
-            where run.id = $1 and record.flags & 1 = 0"#,
+            where run.id = $1 and record.flags & 1 = 0
+              and (not $2 or substring(record.external_id from '^.*/') in (
+                      select substring(seen.external_id from '^.*/')
+                        from bulk_runs as this join external_integrations as seen
+                          on seen.connection_id = this.connection_id
+                         and seen.record_type = this.record_type
+                       where this.id = $1 and seen.seen_in_run = this.id))"#,
         run as RunId,
+        beside_seen,
     )
     .fetch_one(db)
     .await?;

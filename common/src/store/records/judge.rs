@@ -59,7 +59,7 @@ pub(super) fn judge(
 ) -> Outcome {
     let deleted = held.flags.contains(Flags::DELETED);
     match (finding, held.hash) {
-        (Finding::Unclear { .. }, _) => Outcome::Unclear,
+        (Finding::Unclear { .. } | Finding::OutOfReach { .. }, _) => Outcome::Unclear,
         _ if held.stamp > stamp => Outcome::Stale,
 
         (Finding::Found { .. }, None) => Outcome::Created,
@@ -74,8 +74,9 @@ pub(super) fn judge(
             }
         }
 
-        (Finding::Missing, None) => Outcome::Absent,
-        (Finding::Missing, Some(_)) if deleted => Outcome::Unchanged,
+        (Finding::Missing | Finding::Gone, None) => Outcome::Absent,
+        (Finding::Missing | Finding::Gone, Some(_)) if deleted => Outcome::Unchanged,
+        (Finding::Gone, Some(_)) => Outcome::Deleted,
         (Finding::Missing, Some(_)) => match held.missing_since {
             // Strictly later, so that one look sent twice does not confirm itself.
             Some(since)
@@ -122,6 +123,7 @@ mod tests {
             Held { flags: Flags::SUSPECTED, missing_since: Some(second(100)), ..mirrored };
         let deleted = Held { flags: Flags::DELETED, missing_since: Some(second(90)), ..mirrored };
         let unclear = || Finding::Unclear { reason: "too young".to_owned() };
+        let out_of_reach = || Finding::OutOfReach { reason: "no access".to_owned() };
 
         // what is mirrored, when the look began and its fence, what it found, what becomes of it
         let cases = [
@@ -132,6 +134,13 @@ mod tests {
             ("mirrored", mirrored, (101, 6), found(2, 2), Outcome::Rehashed),
             ("mirrored", mirrored, (101, 6), Finding::Missing, Outcome::Suspected),
             ("mirrored", mirrored, (101, 6), unclear(), Outcome::Unclear),
+            ("mirrored", mirrored, (101, 6), out_of_reach(), Outcome::Unclear),
+            ("mirrored", mirrored, (101, 6), Finding::Gone, Outcome::Deleted),
+            ("nothing", Held::NOTHING, (1, 1), Finding::Gone, Outcome::Absent),
+            ("a later fetch", mirrored, (99, 9), Finding::Gone, Outcome::Stale),
+            ("suspected", suspected, (101, 6), Finding::Gone, Outcome::Deleted),
+            ("suspected", suspected, (999, 6), out_of_reach(), Outcome::Unclear),
+            ("deleted", deleted, (101, 6), Finding::Gone, Outcome::Unchanged),
             ("a later fetch", mirrored, (99, 9), found(2, 1), Outcome::Stale),
             ("a later fetch", mirrored, (99, 9), Finding::Missing, Outcome::Stale),
             ("a later fetch", mirrored, (99, 9), unclear(), Outcome::Unclear),

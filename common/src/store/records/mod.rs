@@ -121,11 +121,26 @@ pub enum Finding {
     },
     /// The platform says that there is no such record.
     Missing,
+    /// The platform says that it is gone for good.
+    Gone,
     /// It cannot be judged yet.
     Unclear {
         /// Why, for the history; no bodies, no secrets.
         reason: String,
     },
+    /// Nothing can be said about it, nor about its siblings: the others with the same id up to the
+    /// last slash. None of them is spot-checked for a day.
+    OutOfReach {
+        /// Why, for the history; no bodies, no secrets.
+        reason: String,
+    },
+}
+
+impl Finding {
+    /// Whether it says something about the record.
+    pub(super) const fn is_telling(&self) -> bool {
+        !matches!(self, Self::Unclear { .. } | Self::OutOfReach { .. })
+    }
 }
 
 /// The looks that one fetch answered, and under what right they are written.

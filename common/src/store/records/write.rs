@@ -1,7 +1,7 @@
 //! Writing what was found: the mirror, its history, its drift and its inbox in one transaction.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
@@ -18,6 +18,11 @@ use crate::store::{StoreError, drift_events, inbox, operations};
 
 /// How long a record about which nothing could be said is left out of the spot checks.
 const SET_ASIDE: Duration = Duration::from_mins(10);
+
+/// How long a record that we no longer get at is left out of the spot checks.
+const LEFT_ALONE: Duration = Duration::from_hours(24);
+/// Siblings that one write sets aside.
+const MOST_SIBLINGS: i64 = 10_000;
 
 /// A look, what the mirror held before it and what became of it.
 pub(in crate::store) struct Judged<'a> {
@@ -70,7 +75,7 @@ impl<'a> Judged<'a> {
 /// history, the drift (opened and, as it is repaired here, closed) and the inbox: a notice in
 /// `close_notices` is deleted if the look answered its record.
 ///
-/// Seven statements at most, however many looks. Rows are locked in the order of their ids, so
+/// Eight statements at most, however many looks. Rows are locked in the order of their ids, so
 /// that writes that overlap wait for each other and never deadlock.
 ///
 /// # Errors
@@ -112,6 +117,7 @@ pub async fn write(
 
     update(tx, batch, &judged).await?;
     set_aside(tx, batch, &judged).await?;
+    leave_alone(tx, batch, &judged).await?;
     close_notices(tx, batch, &mut judged).await?;
     let operations = operations::record(tx, batch, &judged).await?;
     let drifted = drift_events::record(tx, batch, &judged, &operations).await?;
@@ -139,7 +145,7 @@ fn is_version(held: &Held, finding: &Finding) -> bool {
         Finding::Found { remote_version, .. } => {
             micros(*remote_version) == micros(held.remote_version)
         }
-        Finding::Missing | Finding::Unclear { .. } => true,
+        _ => true,
     }
 }
 
@@ -152,11 +158,8 @@ async fn lock(
     batch: &WriteBatch,
     looks: &BTreeMap<&str, &Look>,
 ) -> Result<HashMap<ExternalId, Held>, StoreError> {
-    let ids: Vec<&str> = looks
-        .iter()
-        .filter(|(_, look)| !matches!(look.finding, Finding::Unclear { .. }))
-        .map(|(id, _)| *id)
-        .collect();
+    let ids: Vec<&str> =
+        looks.iter().filter(|(_, look)| look.finding.is_telling()).map(|(id, _)| *id).collect();
     if ids.is_empty() {
         return Ok(HashMap::new());
     }
@@ -273,7 +276,7 @@ async fn set_aside(
 ) -> Result<(), StoreError> {
     let ids: Vec<&str> = judged
         .iter()
-        .filter(|judged| judged.outcome == Outcome::Unclear)
+        .filter(|judged| matches!(judged.look.finding, Finding::Unclear { .. }))
         .map(Judged::external_id)
         .collect();
     if ids.is_empty() {
@@ -295,6 +298,56 @@ async fn set_aside(
         batch.record_type.as_str(),
         &ids as &[&str],
         SET_ASIDE.as_secs_f64(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Records that are out of reach, and their siblings with them, are left out of the spot checks for
+/// long: each look at one of them would be refused, and platforms count refusals. At most
+/// [`MOST_SIBLINGS`] with one write; the next look sets the next ones aside.
+async fn leave_alone(
+    tx: &mut PgTransaction<'_>,
+    batch: &WriteBatch,
+    judged: &[Judged<'_>],
+) -> Result<(), StoreError> {
+    let ids: Vec<&str> = judged
+        .iter()
+        .filter(|judged| matches!(judged.look.finding, Finding::OutOfReach { .. }))
+        .map(Judged::external_id)
+        .collect();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    // What stands before the last slash, with the slash; a record without one has no siblings.
+    let parents: Vec<&str> = ids
+        .iter()
+        .filter_map(|id| id.get(..=id.rfind('/')?))
+        .collect::<BTreeSet<_>>()
+        .into_iter()
+        .collect();
+    sqlx::query!(
+        "with lost as (
+             select connection_id, record_type, external_id from external_integrations
+              where connection_id = $1 and record_type = $2
+                and (external_id = any($3) or substring(external_id from '^.*/') = any($4))
+                and (next_check_at is null
+                     or next_check_at < clock_timestamp() + make_interval(secs => $5) - interval '1 hour')
+              limit $6
+                for no key update skip locked)
+         update external_integrations as record
+            set next_check_at = clock_timestamp() + make_interval(secs => $5)
+           from lost
+          where record.connection_id = lost.connection_id
+            and record.record_type = lost.record_type
+            and record.external_id = lost.external_id",
+        batch.connection.0,
+        batch.record_type.as_str(),
+        &ids as &[&str],
+        &parents as &[&str],
+        LEFT_ALONE.as_secs_f64(),
+        MOST_SIBLINGS,
     )
     .execute(&mut **tx)
     .await?;
