@@ -11,6 +11,7 @@ mod eventbrite;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod klaviyo;
+mod patreon;
 mod record;
 #[cfg(test)]
 mod tests;
@@ -92,7 +93,7 @@ pub trait Platform: Send + Sync {
 
 /// Every platform the fleet knows: the one place where a new one is entered.
 pub fn all() -> &'static [&'static dyn Platform] {
-    &[&eventbrite::Eventbrite, &klaviyo::Klaviyo]
+    &[&eventbrite::Eventbrite, &klaviyo::Klaviyo, &patreon::Patreon]
 }
 
 /// The platform with this name.

@@ -192,8 +192,8 @@ pub(super) fn read_all(
     for payload in payloads {
         match read(kind, list, payload)? {
             Look::Found(snapshot) => snapshots.push(snapshot),
-            Look::Missing(id) | Look::Postponed(id) | Look::Unclear { external_id: id, .. } => {
-                warn!(record.id = %id, "a record of a scan has no canonical form");
+            other => {
+                warn!(record.id = %other.external_id(), "a record of a scan has no canonical form");
             }
         }
     }

@@ -5,6 +5,7 @@ pub(super) mod contract;
 pub(super) mod fake;
 mod http;
 pub(super) mod noise;
+pub(super) mod samples;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;

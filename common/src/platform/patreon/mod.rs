@@ -1,0 +1,101 @@
+//! Patreon: the campaigns of one creator, their members and their tiers, by its API v2.
+//!
+//! Left out, and why:
+//!
+//! - Posts, and webhooks about them: they are no records of ours.
+//! - Creating, listing and unpausing webhooks: that is the sender's side, no reading of records.
+//! - `pledge_history`: only the list of members can include it, so a member that is read by its id
+//!   would look different. Its upgrades and downgrades are said to have gaps, too.
+//! - `address`: needs a scope of its own, and what is in an address is not part of a member.
+//! - `goals`: deprecated and always empty.
+//! - A scan of changes: there is no filter by time and no documented order.
+//! - Conditional requests: nothing is documented.
+//! - A batch of members by id: there is no filter; a page of the list is the cheapest look at many.
+//! - The limit of 4xx answers at the edge (2,000 in ten minutes for a client, by one source): the
+//!   token's quota of 100 a minute keeps one connection at half of that, whatever the answers are.
+//! - The dip at the start of a month, when an entitlement is said to be gone until the charge has
+//!   gone through: that is what the platform has then, and so what the mirror shows.
+
+mod cursor;
+mod document;
+mod errors;
+mod limits;
+mod look;
+mod records;
+mod scan;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::ExternalId;
+use crate::platform::api::Dialect;
+use crate::platform::{
+    Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
+    ScanFrom, WebhookRequest,
+};
+use crate::quota::LaneLimits;
+
+/// The adapter. It knows nothing between two calls.
+pub(super) struct Patreon;
+
+/// A request without a `User-Agent` may be dropped with a 403; every request of ours has one.
+const DIALECT: Dialect = Dialect {
+    scheme: "Bearer",
+    headers: &[("accept", "application/json")],
+    signal: limits::signal,
+    body_signal: limits::body_signal,
+};
+
+#[async_trait]
+impl Platform for Patreon {
+    fn name(&self) -> &'static str {
+        "patreon"
+    }
+
+    fn records(&self) -> &'static [RecordKind] {
+        &records::KINDS
+    }
+
+    fn base_url(&self) -> &'static str {
+        "https://www.patreon.com/api/oauth2/v2"
+    }
+
+    fn limits(&self) -> LaneLimits {
+        limits::defaults()
+    }
+
+    /// Nothing is known of reads that lag.
+    fn consistency(&self) -> Consistency {
+        Consistency { confirm_after: Vec::new(), young: Duration::ZERO }
+    }
+
+    fn receive(
+        &self,
+        account: &Account,
+        request: &WebhookRequest<'_>,
+    ) -> Result<Vec<Notice>, Refused> {
+        webhook::receive(account, request)
+    }
+
+    async fn look(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Look>, PlatformError> {
+        look::records(call, kind, ids).await
+    }
+
+    async fn scan(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        from: &ScanFrom,
+    ) -> Result<Page, PlatformError> {
+        scan::records(call, kind, from).await
+    }
+}
