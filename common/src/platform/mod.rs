@@ -6,6 +6,7 @@ mod api;
 mod bridge;
 mod call;
 mod confirm;
+mod discord;
 mod error;
 mod eventbrite;
 #[cfg(fuzzing)]
@@ -93,7 +94,7 @@ pub trait Platform: Send + Sync {
 
 /// Every platform the fleet knows: the one place where a new one is entered.
 pub fn all() -> &'static [&'static dyn Platform] {
-    &[&eventbrite::Eventbrite, &klaviyo::Klaviyo, &patreon::Patreon]
+    &[&discord::Discord, &eventbrite::Eventbrite, &klaviyo::Klaviyo, &patreon::Patreon]
 }
 
 /// The platform with this name.

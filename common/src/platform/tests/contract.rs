@@ -126,6 +126,7 @@ fn samples(platform: &str) -> Samples {
             unsigned: &[],
             secret: SECRET.to_owned(),
         },
+        "discord" => samples::discord(),
         "patreon" => samples::patreon(),
         other => panic!("no samples of {other}"),
     }
@@ -295,6 +296,10 @@ fn hashes_of_the_samples_are_the_same_in_every_release() {
         hashes.borrow_mut().push(format!("{} {} {hash}", platform.name(), record.kind));
     });
     insta::assert_snapshot!(hashes.into_inner().join("\n"), @r"
+    discord guild aa27fff048eefa35cbb38d51e923fdd4
+    discord member 843e7e354c3958a27493df327e83ba0b
+    discord role 651448d581f388be428faec3a4ae852c
+    discord entitlement 5f3bb0b6d9a99bf3ad11a0030a52f71d
     eventbrite event d947161adcf1ac7e404622ca429b767b
     eventbrite attendee 1ff39a966f35ca54858111b8d00b4494
     eventbrite order 3c2bad718c9641cfc348f54030fbbf65

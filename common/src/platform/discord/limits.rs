@@ -1,0 +1,76 @@
+//! What Discord allows.
+
+use std::time::Duration;
+
+use http::{HeaderMap, StatusCode};
+use serde::Deserialize;
+
+use crate::platform::answer::{Answer, pause, retry_after};
+use crate::platform::discord::errors::{BLOCKED_FOR, is_block};
+use crate::platform::discord::records::KINDS;
+use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
+
+/// How long a refusal lasts that does not say. Discord's windows are seconds long.
+const PAUSE: Duration = Duration::from_secs(5);
+
+/// 50 a second for the bot. What a route allows on top of that is not documented, may change, and
+/// is read from each answer: see [`signal`].
+pub(super) fn defaults() -> LaneLimits {
+    let kind = |batch| KindLimits { batch, cost: 1, quotas: vec![0] };
+    let checks = KINDS.iter().map(|record| (record.name.to_owned(), kind(record.batch)));
+    let scans = KINDS.iter().map(|record| (format!("scan@{}", record.name), kind(1)));
+    LaneLimits {
+        quotas: vec![Quota::new("global", 50, Duration::from_secs(1))],
+        kinds: checks.chain(scans).collect(),
+    }
+}
+
+/// `X-RateLimit-Remaining` and `X-RateLimit-Reset-After` (seconds, with decimals) are about the
+/// bucket of the route, in the guild that was asked about. A bucket is not known here, but each
+/// kind of job asks few routes, so the kind is what waits; for other guilds that is longer than
+/// necessary. `X-RateLimit-Reset` says the same by Discord's clock and is not needed.
+///
+/// A 429 is about all of the bot's requests when `X-RateLimit-Global` or the scope says so. One of
+/// scope `shared` is caused by others and does not count towards a ban; it waits all the same.
+/// Every one of these headers may be missing.
+pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
+    let text = |name: &str| headers.get(name)?.to_str().ok().map(str::trim);
+    let remaining = text("x-ratelimit-remaining").and_then(|left| left.parse().ok());
+    let reset = text("x-ratelimit-reset-after").and_then(|s| s.parse().ok()).and_then(pause);
+    let global = text("x-ratelimit-global").is_some_and(|global| global == "true")
+        || text("x-ratelimit-scope") == Some("global");
+    RateSignal {
+        remaining: remaining.zip(reset),
+        refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
+            .then(|| retry_after(headers).unwrap_or(PAUSE)),
+        scope: if global { RateScope::Lane } else { RateScope::Kind },
+    }
+}
+
+/// The body of a 429 says `retry_after` (seconds, with decimals) and `global`. A refusal of
+/// Cloudflare's may be in no such form, and is about everything.
+pub(super) fn body_signal(answer: &Answer, signal: &mut RateSignal) {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Body {
+        retry_after: Option<f64>,
+        global: Option<bool>,
+    }
+
+    if is_block(answer) {
+        signal.refused_for = Some(retry_after(&answer.headers).unwrap_or(BLOCKED_FOR));
+        signal.scope = RateScope::Lane;
+        return;
+    }
+    if answer.status != StatusCode::TOO_MANY_REQUESTS {
+        return;
+    }
+    let body = answer.json::<Body>().unwrap_or_default();
+    let said = body.retry_after.and_then(pause);
+    if let Some(wait) = said.into_iter().chain(retry_after(&answer.headers)).max() {
+        signal.refused_for = Some(wait);
+    }
+    if body.global == Some(true) {
+        signal.scope = RateScope::Lane;
+    }
+}

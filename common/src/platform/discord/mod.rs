@@ -1,0 +1,116 @@
+//! Discord: the guilds of one bot, their members and roles, and the entitlements of its
+//! application, by its API v10.
+//!
+//! A guild, member or role never gets a tombstone because we lost access to its guild: it is out
+//! of reach then, which says nothing about it.
+//!
+//! Left out, and why:
+//!
+//! - Bans, `role` member counts and `with_counts`: no records, and counters that always move.
+//! - A scan of changes, a batch of members by id, conditional requests: there are none over HTTP.
+//!   The gateway has a batch by id; a gateway client is another program.
+//! - Webhooks about guilds, members and roles: none exist. Without a bridge from the gateway their
+//!   freshness comes from scans and spot checks alone.
+//! - Quests, lobby and direct messages: webhooks about no record of ours.
+//! - Checking the age of a webhook: no window is prescribed, and one sent again costs a look.
+//! - Counting keys that no document names: what is not on a list does not count for the hash, and
+//!   there is no place yet where a change of shape is reported.
+//! - The ban after 10,000 answers of 401, 403 or 429 in ten minutes is kept away from by not asking:
+//!   a 401 parks the connection, a block freezes it, and what is out of reach is left alone.
+
+mod errors;
+mod limits;
+mod look;
+mod records;
+mod scan;
+mod snowflake;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::ids::ExternalId;
+use crate::platform::api::Dialect;
+use crate::platform::{
+    Account, Acknowledgement, Call, Consistency, Look, Notice, Page, Platform, PlatformError,
+    RecordKind, Refused, ScanFrom, WebhookRequest,
+};
+use crate::quota::LaneLimits;
+
+/// The adapter. It knows nothing between two calls.
+pub(super) struct Discord;
+
+/// Without a `User-Agent` of this form Cloudflare may refuse us, without a `Content-Type` Discord
+/// does, also where there is no body.
+const DIALECT: Dialect = Dialect {
+    scheme: "Bot",
+    headers: &[
+        ("accept", "application/json"),
+        ("content-type", "application/json"),
+        (
+            "user-agent",
+            concat!("DiscordBot (https://syncline.example, ", env!("CARGO_PKG_VERSION"), ")"),
+        ),
+    ],
+    signal: limits::signal,
+    body_signal: limits::body_signal,
+};
+
+#[async_trait]
+impl Platform for Discord {
+    fn name(&self) -> &'static str {
+        "discord"
+    }
+
+    fn records(&self) -> &'static [RecordKind] {
+        &records::KINDS
+    }
+
+    /// Without the version it would be the deprecated v6.
+    fn base_url(&self) -> &'static str {
+        "https://discord.com/api/v10"
+    }
+
+    fn limits(&self) -> LaneLimits {
+        limits::defaults()
+    }
+
+    /// Discord calls itself eventually consistent and names no time. A webhook is not even sent in
+    /// real time, so little is left of the lag when it comes.
+    fn consistency(&self) -> Consistency {
+        Consistency { confirm_after: vec![Duration::from_secs(30)], young: Duration::from_secs(30) }
+    }
+
+    fn receive(
+        &self,
+        account: &Account,
+        request: &WebhookRequest<'_>,
+    ) -> Result<Vec<Notice>, Refused> {
+        webhook::receive(account, request)
+    }
+
+    fn acknowledgement(&self) -> Acknowledgement {
+        Acknowledgement::NoContent
+    }
+
+    async fn look(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        ids: &[ExternalId],
+    ) -> Result<Vec<Look>, PlatformError> {
+        look::records(call, kind, ids).await
+    }
+
+    async fn scan(
+        &self,
+        call: &Call<'_>,
+        kind: &RecordKind,
+        from: &ScanFrom,
+    ) -> Result<Page, PlatformError> {
+        scan::records(call, kind, from).await
+    }
+}
