@@ -1,6 +1,7 @@
 //! What at least two of Syncline's processes need. Modules are listed from the bottom up; each
 //! may use those above it (`tests/scenarios/layers.rs` holds the exact table).
 
+pub mod credentials;
 pub mod ids;
 pub mod lifecycle;
 pub mod retry;
