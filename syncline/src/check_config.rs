@@ -28,6 +28,14 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<Answer> {
     lines("", &settings, &mut text);
 
     let mut problems = Vec::new();
+    match config.credentials.keys() {
+        Ok(Some(keys)) => {
+            text =
+                format!("{text}\nsecrets in Postgres are sealed under the key {}\n", keys.first());
+        }
+        Ok(None) => {}
+        Err(error) => problems.push(error.to_string()),
+    }
     for (lane, connection) in &config.connections {
         match look(lane, connection) {
             Ok(look) => text = format!("{text}\n{look}"),
@@ -58,7 +66,8 @@ fn look(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<String> {
     };
     let base_url = config.base_url.as_ref().map_or(platform.base_url(), |url| url.as_str());
     let mut text = format!(
-        "{lane}\n  address         {base_url}\n  token           read\n  webhook secret  {}\n  endpoint id     {}\n",
+        "{lane}\n  address         {base_url}\n  token           {}\n  webhook secret  {}\n  endpoint id     {}\n",
+        if secrets.oauth.is_some() { "renewed" } else { "read" },
         set(&secrets.webhook_secret, "none"),
         set(&secrets.endpoint_id, "none: it takes no webhooks"),
     );

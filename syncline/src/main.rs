@@ -1,5 +1,6 @@
 //! The operator's command line.
 
+mod add;
 mod answer;
 mod check;
 mod check_config;
@@ -11,6 +12,8 @@ mod hash;
 mod hold;
 mod migrate;
 mod named;
+mod probe;
+mod rotate_key;
 mod status;
 mod stores;
 mod sync;
@@ -56,6 +59,10 @@ enum Command {
     /// The accounts that are mirrored.
     #[command(subcommand)]
     Connections(connections::Command),
+    /// Make a key for `credentials.key_file`.
+    NewKey,
+    /// Seal all secrets in Postgres under the first key of `credentials.key_file`.
+    RotateKey(rotate_key::Arguments),
     /// Start a bulk run: read a record type from its platform.
     Sync(sync::Arguments),
     /// Look at single records now, before all bulk work.
@@ -106,8 +113,9 @@ fn main() -> ExitCode {
 
 impl Command {
     async fn run(self, file: Option<PathBuf>) -> anyhow::Result<Answer> {
-        // Two of them need no settings.
+        // Three of them need no settings.
         match self {
+            Self::NewKey => return rotate_key::new_key(),
             Self::Hash(arguments) => return hash::run(&arguments),
             Self::VerifyWebhook(arguments) => return verify_webhook::run(&arguments),
             _ => {}
@@ -118,6 +126,8 @@ impl Command {
             Self::CheckConfig => check_config::run(&config),
             Self::Status(arguments) => status::run(&config, &arguments).await,
             Self::Connections(command) => connections::run(&config, command).await,
+            Self::NewKey => rotate_key::new_key(),
+            Self::RotateKey(arguments) => rotate_key::run(&config, &arguments).await,
             Self::Sync(arguments) => sync::run(&config, &arguments).await,
             Self::Check(arguments) => check::run(&config, &arguments).await,
             Self::Pause(arguments) => hold::pause(&config, &arguments).await,
@@ -156,6 +166,13 @@ mod tests {
             "syncline connections list --json",
             "syncline connections park klaviyo/main --reason maintenance",
             "syncline connections unpark klaviyo/main",
+            "syncline connections add patreon/main --account 7 --token-file - --settings s.toml",
+            "syncline connections add k/m --refresh-token-file f --client-id i --client-secret-file s",
+            "syncline connections check",
+            "syncline connections check klaviyo/main --json",
+            "syncline connections remove klaviyo/main",
+            "syncline new-key",
+            "syncline rotate-key --dry-run",
             "syncline sync --connection klaviyo/main --record-type profile",
             "syncline sync --connection klaviyo/main --record-type profile --full",
             "syncline check --connection eventbrite/main --record-type attendee 88/1 88/2",
@@ -179,6 +196,12 @@ mod tests {
     #[test]
     fn what_contradicts_itself_is_refused_before_anything_is_done() {
         for (line, kind) in [
+            ("syncline connections add klaviyo/main", ErrorKind::MissingRequiredArgument),
+            ("syncline connections add k/m --token secret", ErrorKind::UnknownArgument),
+            (
+                "syncline connections add k/m --refresh-token-file f --client-id i",
+                ErrorKind::MissingRequiredArgument,
+            ),
             ("syncline sync --connection klaviyo/main", ErrorKind::MissingRequiredArgument),
             (
                 "syncline sync --connection k/m --record-type p --full --changes",

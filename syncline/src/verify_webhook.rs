@@ -54,7 +54,7 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
         lane: format!("{}/verify-webhook", platform.name()).parse()?,
         base_url: platform.base_url().parse().context("the platform's own address")?,
         account: String::new(),
-        token: SecretString::default(),
+        token: SecretString::default().into(),
         webhook_secret,
         consistency: platform.consistency(),
     };

@@ -201,7 +201,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
 /// The first batch of a lane that was never opened before.
 async fn claimed(fleet: &Fleet, lane: &str) -> anyhow::Result<Batch> {
     let lane: Lane = lane.parse()?;
-    worker::opening::open_lane(fleet, &lane).await?;
+    common::fleet::open_lane(fleet, &lane).await?;
     loop {
         let claimed = fleet.queue.claim(Shard(0), std::slice::from_ref(&lane), 1).await?;
         if let Some(batch) = claimed.batches.into_iter().next() {

@@ -20,6 +20,8 @@ mod quotas;
 #[cfg(test)]
 mod receiver;
 #[cfg(test)]
+mod renewal;
+#[cfg(test)]
 mod scans;
 #[cfg(test)]
 mod spot_checks;

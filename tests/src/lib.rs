@@ -6,4 +6,5 @@ pub mod http;
 pub mod mirror;
 pub mod program;
 pub mod scene;
+pub mod token_endpoint;
 pub mod vendor;

@@ -9,8 +9,9 @@ use common::ids::{Fence, Lane};
 use common::job::{JobId, Priority, Task};
 use common::platform::Api;
 use common::queue::{Batch, Leased, Outcome};
+use common::store::connections::{self, Parking};
 use common::store::records::{self, Verdict};
-use common::store::{StoreError, connections, dead_letters};
+use common::store::{StoreError, dead_letters};
 use common::telemetry::{self, Metrics};
 use jiff::Timestamp;
 use rand::RngExt;
@@ -18,7 +19,7 @@ use rand::rngs::StdRng;
 use tokio::time::{Instant, interval_at, sleep_until, timeout_at};
 use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
-use tracing::{Instrument, Span, error, info_span, warn};
+use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::handlers::{self, Brake, Failure};
 use crate::outcome::{self, Then};
@@ -266,15 +267,31 @@ impl Worker {
         }
     }
 
-    /// Nothing of this connection can work until a person acts: nothing hammers.
+    /// Nothing of this connection can work until a person acts: nothing hammers. Not so when its
+    /// token has been renewed since it was refused.
     async fn park(&self, connection: &Connection, reason: &str) {
         let lane = connection.lane();
-        error!(%lane, reason, "connection parked");
+        let version = connection.account.token.version();
+        let parked = connections::park_refused(
+            &self.fleet.db,
+            connection.id,
+            connection.origin,
+            version,
+            reason,
+        );
+        match parked.await {
+            Ok(Parking::Renewed) => {
+                info!(%lane, reason, "not parked: its token has been renewed since");
+                return;
+            }
+            Ok(Parking::Parked | Parking::Already) => error!(%lane, reason, "connection parked"),
+            Err(error) => {
+                error!(%lane, reason, "connection parked");
+                warn!(%lane, %error, "could not write down that it is parked");
+            }
+        }
         if let Err(error) = self.fleet.queue.pause(lane).await {
             warn!(%lane, %error, "could not pause the lane");
-        }
-        if let Err(error) = connections::park(&self.fleet.db, connection.id, reason).await {
-            warn!(%lane, %error, "could not write down that it is parked");
         }
     }
 

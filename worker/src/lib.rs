@@ -4,7 +4,6 @@
 pub mod batch;
 pub mod handlers;
 mod lanes;
-pub mod opening;
 pub mod outcome;
 pub mod permits;
 pub mod pool;
@@ -55,6 +54,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
     let working = async {
         pool::run(&worker, waiters, lifecycle).await;
+        worker.fleet.renewals.finish().await;
         lifecycle.hard().cancel();
         anyhow::Ok(())
     };

@@ -39,6 +39,10 @@ pub fn after(error: &PlatformError, attempt: u32, retry: &RetryPolicy, chance: f
         PlatformError::NoPermit(QuotaError::Unreachable(_)) => {
             Then::Settle(Outcome::Defer { after: STORE_PAUSE })
         }
+        // No fault of the job: no attempt used.
+        PlatformError::NoToken { retry_after, .. } => {
+            Then::Settle(Outcome::Defer { after: *retry_after })
+        }
         PlatformError::Unauthorized { .. } | PlatformError::Retired { .. } => {
             Then::Park(error.to_string())
         }
@@ -83,6 +87,7 @@ mod tests {
         let cases = [
             (PlatformError::Throttled { retry_after: second }, 1, defer(Duration::ZERO)),
             (PlatformError::NoPermit(QuotaError::After(second)), 1, defer(second)),
+            (PlatformError::NoToken { what: String::new(), retry_after: second }, 9, defer(second)),
             (transient(Some(second * 60)), 1, nack(second * 60)),
         ];
         for (error, attempt, expected) in cases {

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use common::fleet::open_lane;
 use common::ids::Lane;
 use common::lifecycle::Lifecycle;
 use common::queue::{Claimed, Shard, Waiter};
@@ -16,7 +17,6 @@ use tracing::warn;
 
 use crate::batch::Worker;
 use crate::lanes::Lanes;
-use crate::opening;
 
 /// How long a lane that this process does not know is left to those that do.
 const STRANGER_WAITS: Duration = Duration::from_secs(5);
@@ -176,7 +176,7 @@ impl Opening {
         }
         let (this, worker, lane) = (self.clone(), Arc::clone(worker), lane.clone());
         tasks.spawn(async move {
-            if let Err(error) = opening::open_lane(&worker.fleet, &lane).await {
+            if let Err(error) = open_lane(&worker.fleet, &lane).await {
                 warn!(%lane, error = format!("{error:#}"), "the lane stays closed");
                 // The next claim asks for it again.
                 sleep(REDIS_PAUSE).await;

@@ -13,6 +13,7 @@ use url::{Host, Url};
 use super::address::optional_url;
 use super::duration;
 use super::error::{ConfigError, Problems};
+use super::oauth::OAuthConfig;
 use super::secret::{self, Secrets};
 use crate::ids::{Lane, RecordType};
 use crate::quota::Quota;
@@ -21,7 +22,7 @@ use crate::quota::Quota;
 const SHORTEST_ENDPOINT_ID: usize = 24;
 
 /// A table `connections."<platform>/<name>"`.
-#[derive(Clone, Debug, Deserialize, Serialize)]
+#[derive(Clone, Debug, Default, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct ConnectionConfig {
     /// What the platform calls the account; empty where it needs no name.
@@ -39,6 +40,8 @@ pub struct ConnectionConfig {
     pub endpoint_id_file: Option<PathBuf>,
     /// The variable that holds it.
     pub endpoint_id_env: Option<String>,
+    /// How its tokens are renewed, where they do not last.
+    pub oauth: Option<OAuthConfig>,
     /// Where the API lives, if not where the platform says.
     #[serde(default, with = "optional_url")]
     pub base_url: Option<Url>,
@@ -163,16 +166,52 @@ impl ConnectionConfig {
                 "must be at least 24 letters, digits, - or _: make one with openssl rand -hex 24",
             );
         }
-        match token {
-            Some(token) if problems.is_empty() => {
-                Ok(Secrets { token, webhook_secret, endpoint_id })
-            }
-            _ => Err(ConfigError::Invalid(problems)),
+        let oauth =
+            self.oauth.as_ref().and_then(|oauth| oauth.secrets(&key("oauth"), &mut problems));
+        if problems.is_empty() {
+            Ok(Secrets { token, oauth, webhook_secret, endpoint_id })
+        } else {
+            Err(ConfigError::Invalid(problems))
         }
+    }
+
+    /// The settings of a connection whose secrets are not here but in Postgres.
+    ///
+    /// - `text`: what would stand in its table, as TOML.
+    ///
+    /// # Errors
+    ///
+    /// When it is no TOML, names a secret, or a setting is unknown or makes no sense.
+    pub fn without_secrets(lane: &Lane, file: &str, text: &str) -> Result<Self, ConfigError> {
+        let syntax = |what: String| ConfigError::Syntax { file: file.to_owned(), what };
+        let read = config::Config::builder()
+            .add_source(config::File::from_str(text, config::FileFormat::Toml))
+            .build()
+            .map_err(|_| syntax("check quotes and brackets".to_owned()))?;
+        let settings: Self = read.try_deserialize().map_err(|cause| syntax(cause.to_string()))?;
+        let mut problems = Problems::default();
+        let sources = [
+            settings.token_file.is_some() || settings.token_env.is_some(),
+            settings.webhook_secret_file.is_some() || settings.webhook_secret_env.is_some(),
+            settings.endpoint_id_file.is_some() || settings.endpoint_id_env.is_some(),
+            settings.oauth.is_some(),
+        ];
+        if sources.contains(&true) {
+            problems.add(
+                format!("connections.{lane}"),
+                "its secrets are kept in Postgres: take the keys that name theirs out",
+            );
+        }
+        settings.check_settings(lane, &mut problems);
+        if problems.is_empty() { Ok(settings) } else { Err(ConfigError::Invalid(problems)) }
     }
 
     pub(super) fn check(&self, lane: &Lane, problems: &mut Problems) {
         let key = |name: &str| format!("connections.{lane}.{name}");
+        if let Some(oauth) = &self.oauth {
+            oauth.check(&key("oauth"), problems);
+        }
+        self.check_settings(lane, problems);
         let sources = [
             ("token", self.token_file.as_ref(), self.token_env.as_ref()),
             ("webhook_secret", self.webhook_secret_file.as_ref(), self.webhook_secret_env.as_ref()),
@@ -181,12 +220,16 @@ impl ConnectionConfig {
         for (name, file, variable) in sources {
             secret::check_sources(&key(name), file, variable, problems);
         }
-        if self.token_file.is_none() && self.token_env.is_none() {
+        if self.token_file.is_none() && self.token_env.is_none() && self.oauth.is_none() {
             problems.add(
                 key("token_file"),
                 "is not set: name the file that holds the token, or the variable with token_env",
             );
         }
+    }
+
+    fn check_settings(&self, lane: &Lane, problems: &mut Problems) {
+        let key = |name: &str| format!("connections.{lane}.{name}");
         if let Some(url) = &self.base_url {
             problems.require(keeps_the_token_safe(url), &key("base_url"), "must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there");
         }

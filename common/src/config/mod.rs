@@ -7,11 +7,12 @@ mod address;
 mod api;
 mod connection;
 mod console;
+mod credentials;
 mod duration;
 mod error;
 mod ingress;
 mod layers;
-
+mod oauth;
 mod postgres;
 mod redis;
 mod scheduler;
@@ -28,8 +29,10 @@ use serde::{Deserialize, Serialize};
 pub use api::ApiConfig;
 pub use connection::{ConnectionConfig, QuotaConfig, ScanMode, ScheduleConfig};
 pub use console::ConsoleConfig;
+pub use credentials::CredentialsConfig;
 pub use error::{ConfigError, Problem, Problems};
 pub use ingress::IngressConfig;
+pub use oauth::{OAuthConfig, OAuthSecrets};
 pub use postgres::PostgresConfig;
 pub use redis::{BadRedis, RedisConfig};
 pub use scheduler::SchedulerConfig;
@@ -53,6 +56,8 @@ pub struct Config {
     pub redis: RedisConfig,
     /// Where the truth is kept.
     pub postgres: PostgresConfig,
+    /// What secrets in Postgres are sealed under.
+    pub credentials: CredentialsConfig,
     /// Logs, traces, metrics.
     pub telemetry: TelemetryConfig,
     /// How platforms are asked.
@@ -120,10 +125,11 @@ impl Config {
     }
 
     fn check(&self, problems: &mut Problems) {
-        let Self { redis, postgres, telemetry, api, ingress, worker, scheduler, console, .. } =
-            self;
+        let Self { redis, postgres, credentials, telemetry, api, .. } = self;
+        let Self { ingress, worker, scheduler, console, .. } = self;
         redis.check(problems);
         postgres.check(problems);
+        credentials.check(problems);
         telemetry.check(problems);
         api.check(problems);
         ingress.check(problems);

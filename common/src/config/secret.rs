@@ -8,6 +8,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serializer;
 
 use super::error::Problems;
+use super::oauth::OAuthSecrets;
 
 /// A secret that is longer is not one.
 const LONGEST_BYTES: usize = 64 * 1024;
@@ -15,8 +16,10 @@ const LONGEST_BYTES: usize = 64 * 1024;
 /// What opens an account and proves its webhooks.
 #[derive(Clone, Debug)]
 pub struct Secrets {
-    /// API key or access token.
-    pub token: SecretString,
+    /// API key or access token; `None` only where `oauth` gets one.
+    pub token: Option<SecretString>,
+    /// What renews the token, where it does not last.
+    pub oauth: Option<OAuthSecrets>,
     /// What the platform signs its webhooks with; `None` where none is configured.
     pub webhook_secret: Option<SecretString>,
     /// The unguessable last part of the webhook's address; at least 24 of `A-Za-z0-9_-`. `None`

@@ -330,7 +330,7 @@ fn the_secrets_of_a_connection_are_read_and_checked() {
         ..connection
     };
     let secrets = good.secrets(&lane).unwrap();
-    assert_eq!(secrets.token.expose_secret(), "hunter2");
+    assert_eq!(secrets.token.as_ref().unwrap().expose_secret(), "hunter2");
     assert!(secrets.webhook_secret.is_none());
     assert!(!format!("{secrets:?}").contains("hunter2"));
 

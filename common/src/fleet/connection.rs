@@ -1,18 +1,26 @@
-//! The accounts that the configuration names, with all that is known of them.
+//! The accounts that are mirrored, with all that is known of them: those of the configuration, and
+//! those that were added to Postgres.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use anyhow::{Context, anyhow};
-use secrecy::ExposeSecret;
+use anyhow::{Context, anyhow, bail};
+use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
+use tracing::{error, info};
+use url::Url;
 
-use crate::config::ConnectionConfig;
+use super::tokens::{Application, Renewals, StoredToken};
+use crate::config::{Config, ConnectionConfig, OAuthSecrets};
+use crate::credentials::{Keyring, OpenError, Place};
 use crate::ids::{ConnectionId, Lane};
-use crate::platform::{self, Account, Platform, RecordKind};
+use crate::platform::{self, Account, OAuthEndpoint, Platform, RecordKind, Token};
 use crate::quota::LaneLimits;
 use crate::store::connections::{self, NewConnection};
+use crate::store::credentials::{self, Added, Origin, RowKey, Sealed};
+
+const NO_KEY: &str = "credentials.key_file is not set: secrets in Postgres are sealed, and this process cannot open them; name the file with their key, or make one with syncline new-key";
 
 /// One account on a platform.
 pub struct Connection {
@@ -24,8 +32,10 @@ pub struct Connection {
     pub account: Account,
     /// Its quotas: the platform's, as far as the configuration does not say otherwise.
     pub limits: LaneLimits,
-    /// Its part of the configuration.
+    /// Its part of the configuration, or what was added in its place.
     pub config: ConnectionConfig,
+    /// Which of its rows has its token; `None` where none has.
+    pub origin: Option<Origin>,
 }
 
 impl Connection {
@@ -46,6 +56,30 @@ impl std::fmt::Debug for Connection {
     }
 }
 
+/// A connection before it has a row.
+struct Draft {
+    platform: &'static dyn Platform,
+    base_url: Url,
+    limits: LaneLimits,
+    config: ConnectionConfig,
+    webhook_secret: Option<SecretString>,
+    endpoint_hash: Option<[u8; 32]>,
+    token: DraftToken,
+}
+
+enum DraftToken {
+    Fixed(SecretString),
+    /// Renewed; the first tokens come from the configuration.
+    Configured {
+        token: Option<SecretString>,
+        oauth: OAuthSecrets,
+        endpoint: OAuthEndpoint,
+    },
+    Added {
+        application: Option<Application>,
+    },
+}
+
 /// All of them. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Connections {
@@ -54,63 +88,56 @@ pub struct Connections {
 }
 
 impl Connections {
-    /// Reads their secrets and writes them down in Postgres.
+    /// Reads their secrets and writes them down in Postgres. Where the configuration and Postgres
+    /// both have one, the configuration counts.
     ///
     /// # Errors
     ///
     /// See [`super::Fleet::open`].
-    pub async fn open(
-        configs: &BTreeMap<Lane, ConnectionConfig>,
-        db: &PgPool,
-    ) -> anyhow::Result<Self> {
-        let mut accounts = BTreeMap::new();
+    pub async fn open(config: &Config, db: &PgPool, renewals: &Renewals) -> anyhow::Result<Self> {
+        let keys = config.credentials.keys()?;
+        let mut drafts = BTreeMap::new();
+        for (lane, config) in &config.connections {
+            drafts.insert(lane.clone(), configured(lane, config)?);
+        }
+        for row in
+            credentials::added(db).await.context("reading the connections that were added")?
+        {
+            let lane = row.lane.clone();
+            if drafts.contains_key(&lane) {
+                info!(%lane, "the configuration and syncline connections add both name it: the configuration counts");
+                continue;
+            }
+            let keys = keys.as_ref().ok_or_else(|| anyhow!("{lane} was added, but {NO_KEY}"))?;
+            if let Some(draft) =
+                added(row, keys).with_context(|| format!("{lane}, which was added"))?
+            {
+                drafts.insert(lane, draft);
+            }
+        }
+
         let mut by_endpoint = HashMap::new();
         let mut wanted = Vec::new();
-        for (lane, config) in configs {
-            let platform = platform::named(lane.platform()).ok_or_else(|| unknown(lane))?;
-            let secrets = config.secrets(lane)?;
-            let limits =
-                limits(platform, config).with_context(|| format!("connections.{lane}.quotas"))?;
-            let base_url = match &config.base_url {
-                Some(url) => url.clone(),
-                None => platform.base_url().parse().context("the platform's own base URL")?,
-            };
-            let usual = platform.consistency();
-            let consistency = platform::Consistency {
-                confirm_after: config.confirm_after.clone().unwrap_or(usual.confirm_after),
-                young: config.young.unwrap_or(usual.young),
-            };
-            let account = Account {
+        for (lane, draft) in &drafts {
+            if let Some(hash) = draft.endpoint_hash {
+                by_endpoint.insert(hash, lane.clone());
+            }
+            wanted.push(NewConnection {
                 lane: lane.clone(),
-                base_url,
-                account: config.account.clone(),
-                token: secrets.token,
-                webhook_secret: secrets.webhook_secret,
-                consistency,
-            };
-            let endpoint_hash = match &secrets.endpoint_id {
-                Some(id) => {
-                    let hash = Self::endpoint_hash(id.expose_secret());
-                    by_endpoint.insert(hash, lane.clone());
-                    hash
-                }
-                // It gets no webhooks; the column only has to be unique.
-                None => Self::endpoint_hash(&format!("none {lane}")),
-            };
-            let account_name = config.account.clone();
-            wanted.push(NewConnection { lane: lane.clone(), account: account_name, endpoint_hash });
-            accounts.insert(lane.clone(), (platform, account, limits, config.clone()));
+                account: draft.config.account.clone(),
+                // Without webhooks the column only has to be unique.
+                endpoint_hash: draft.endpoint_hash.unwrap_or_else(|| no_endpoint(lane)),
+            });
         }
         let rows = connections::upsert(db, &wanted).await.context("writing connections down")?;
         let ids: HashMap<&Lane, ConnectionId> =
             rows.iter().map(|row| (&row.lane, row.id)).collect();
-        let by_lane = accounts
-            .into_iter()
-            .map(|(lane, (platform, account, limits, config))| {
-                let id = *ids.get(&lane).ok_or_else(|| anyhow!("{lane} was not written down"))?;
-                Ok((lane, Arc::new(Connection { id, platform, account, limits, config })))
-            })
-            .collect::<anyhow::Result<_>>()?;
+        let mut by_lane = BTreeMap::new();
+        for (lane, draft) in drafts {
+            let id = *ids.get(&lane).ok_or_else(|| anyhow!("{lane} was not written down"))?;
+            let connection = draft.open(&lane, id, db, keys.as_ref(), renewals).await?;
+            by_lane.insert(lane, Arc::new(connection));
+        }
         Ok(Self { by_lane: Arc::new(by_lane), by_endpoint: Arc::new(by_endpoint) })
     }
 
@@ -122,7 +149,7 @@ impl Connections {
     /// The connection with this webhook address. What is compared are hashes, so that the time it
     /// takes tells nothing about a guess.
     pub fn by_endpoint(&self, platform: &str, endpoint_id: &str) -> Option<&Arc<Connection>> {
-        let lane = self.by_endpoint.get(&Self::endpoint_hash(endpoint_id))?;
+        let lane = self.by_endpoint.get(&endpoint_hash(endpoint_id))?;
         self.get(lane).filter(|connection| connection.platform.name() == platform)
     }
 
@@ -130,10 +157,189 @@ impl Connections {
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Connection>> {
         self.by_lane.values()
     }
+}
 
-    fn endpoint_hash(endpoint_id: &str) -> [u8; 32] {
-        Sha256::digest(endpoint_id).into()
+impl Draft {
+    async fn open(
+        self,
+        lane: &Lane,
+        id: ConnectionId,
+        db: &PgPool,
+        keys: Option<&Keyring>,
+        renewals: &Renewals,
+    ) -> anyhow::Result<Connection> {
+        let kept = |origin, application| -> anyhow::Result<Token> {
+            let keys = keys.ok_or_else(|| anyhow!("{lane}: {NO_KEY}"))?;
+            let row = RowKey { connection: id, origin };
+            let (db, renewals) = (db.clone(), renewals.clone());
+            let token =
+                StoredToken::new(db, keys.clone(), renewals, lane.clone(), row, application);
+            Ok(Token::Kept(Arc::new(token)))
+        };
+        let (token, origin) = match self.token {
+            DraftToken::Fixed(token) => (token.into(), None),
+            DraftToken::Added { application } => {
+                (kept(Origin::Added, application)?, Some(Origin::Added))
+            }
+            DraftToken::Configured { token, oauth, endpoint } => {
+                let keys =
+                    keys.ok_or_else(|| anyhow!("connections.{lane}.oauth needs a key: {NO_KEY}"))?;
+                seed(lane, id, db, keys, token.as_ref(), &oauth).await?;
+                let application = Application {
+                    url: token_url(&endpoint, &self.config)?,
+                    client: endpoint.client,
+                    client_id: oauth.client_id,
+                    client_secret: oauth.client_secret,
+                };
+                (kept(Origin::Configured, Some(application))?, Some(Origin::Configured))
+            }
+        };
+        let usual = self.platform.consistency();
+        let config = &self.config;
+        let account = Account {
+            lane: lane.clone(),
+            base_url: self.base_url,
+            account: config.account.clone(),
+            token,
+            webhook_secret: self.webhook_secret,
+            consistency: platform::Consistency {
+                confirm_after: config.confirm_after.clone().unwrap_or(usual.confirm_after),
+                young: config.young.unwrap_or(usual.young),
+            },
+        };
+        let Self { platform, limits, config, .. } = self;
+        Ok(Connection { id, platform, account, limits, config, origin })
     }
+}
+
+/// A connection of the configuration.
+fn configured(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<Draft> {
+    let secrets = config.secrets(lane)?;
+    let platform = platform::named(lane.platform()).ok_or_else(|| unknown(lane))?;
+    let token = match (secrets.oauth, secrets.token) {
+        (None, Some(token)) => DraftToken::Fixed(token),
+        (None, None) => bail!("connections.{lane}.token_file is not set"),
+        (Some(oauth), token) => {
+            let endpoint =
+                renewal_of(platform).with_context(|| format!("connections.{lane}.oauth"))?;
+            DraftToken::Configured { token, oauth, endpoint }
+        }
+    };
+    Ok(Draft {
+        platform,
+        base_url: base_url(platform, config)?,
+        limits: limits(platform, config).with_context(|| format!("connections.{lane}.quotas"))?,
+        config: config.clone(),
+        webhook_secret: secrets.webhook_secret,
+        endpoint_hash: secrets.endpoint_id.map(|id| endpoint_hash(id.expose_secret())),
+        token,
+    })
+}
+
+/// A connection that was added. `None` where its row is not what was written there: that is said,
+/// and the others work.
+fn added(row: Added, keys: &Keyring) -> anyhow::Result<Option<Draft>> {
+    let lane = &row.lane;
+    let platform = platform::named(lane.platform()).ok_or_else(|| unknown(lane))?;
+    let config: ConnectionConfig =
+        serde_json::from_value(row.settings).context("its settings are not understood")?;
+    let open = |what, sealed: &Option<Sealed>| match sealed {
+        None => Ok(None),
+        Some(sealed) => {
+            let place = Place { lane, row: Origin::Added.as_str(), what };
+            keys.open(place, &sealed.0).map(Some).map_err(|error| (what, error))
+        }
+    };
+    let opened = (|| {
+        // The tokens are read anew when they are used; here it is seen that they can be.
+        open("token", &row.token)?;
+        open("refresh_token", &row.refresh_token)?;
+        Ok((
+            open("webhook_secret", &row.webhook_secret)?,
+            open("client_secret", &row.client_secret)?,
+        ))
+    })();
+    let (webhook_secret, client_secret) = match opened {
+        Ok(secrets) => secrets,
+        Err((what, error @ OpenError::UnknownKey(_))) => bail!("its {what}: {error}"),
+        Err((what, error)) => {
+            error!(%lane, what, %error, "a secret cannot be opened: the connection is left out");
+            return Ok(None);
+        }
+    };
+    let application = match client_secret {
+        None => None,
+        Some(client_secret) => {
+            let endpoint = renewal_of(platform)?;
+            Some(Application {
+                url: token_url(&endpoint, &config)?,
+                client: endpoint.client,
+                client_id: row.client_id,
+                client_secret,
+            })
+        }
+    };
+    Ok(Some(Draft {
+        platform,
+        base_url: base_url(platform, &config)?,
+        limits: limits(platform, &config).context("its quotas")?,
+        config,
+        webhook_secret,
+        endpoint_hash: row.endpoint_hash.and_then(|hash| hash.try_into().ok()),
+        token: DraftToken::Added { application },
+    }))
+}
+
+async fn seed(
+    lane: &Lane,
+    id: ConnectionId,
+    db: &PgPool,
+    keys: &Keyring,
+    token: Option<&SecretString>,
+    oauth: &OAuthSecrets,
+) -> anyhow::Result<()> {
+    let seal = |what, secret| {
+        keys.seal(Place { lane, row: Origin::Configured.as_str(), what }, secret).map(Sealed)
+    };
+    let token = token.map(|token| seal("token", token)).transpose()?;
+    let refresh_token = seal("refresh_token", &oauth.refresh_token)?;
+    let hash = Sha256::digest(oauth.refresh_token.expose_secret()).into();
+    credentials::seed(db, id, &hash, token.as_ref(), &refresh_token)
+        .await
+        .with_context(|| format!("writing the tokens of {lane} down"))
+}
+
+fn base_url(platform: &dyn Platform, config: &ConnectionConfig) -> anyhow::Result<Url> {
+    match &config.base_url {
+        Some(url) => Ok(url.clone()),
+        None => platform.base_url().parse().context("the platform's own base URL"),
+    }
+}
+
+/// The platform's endpoint; its path at the base URL of the configuration, where there is one.
+fn token_url(endpoint: &OAuthEndpoint, config: &ConnectionConfig) -> anyhow::Result<Url> {
+    let url: Url = endpoint.url.parse().context("the platform's own token endpoint")?;
+    match &config.base_url {
+        Some(base) => base.join(url.path()).context("the token endpoint at base_url"),
+        None => Ok(url),
+    }
+}
+
+fn renewal_of(platform: &dyn Platform) -> anyhow::Result<OAuthEndpoint> {
+    platform
+        .oauth()
+        .ok_or_else(|| anyhow!("tokens of {} last and are not renewed", platform.name()))
+}
+
+/// What is kept of the secret part of a webhook's address.
+pub fn endpoint_hash(endpoint_id: &str) -> [u8; 32] {
+    Sha256::digest(endpoint_id).into()
+}
+
+/// What stands there for a connection without webhooks: nobody knows a text with this hash that is
+/// an endpoint id.
+pub fn no_endpoint(lane: &Lane) -> [u8; 32] {
+    endpoint_hash(&format!("none {lane}"))
 }
 
 fn unknown(lane: &Lane) -> anyhow::Error {

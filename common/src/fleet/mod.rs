@@ -2,11 +2,15 @@
 
 mod connection;
 mod health;
+mod opening;
 mod process;
+mod tokens;
 
-pub use connection::{Connection, Connections, limits};
+pub use connection::{Connection, Connections, endpoint_hash, limits, no_endpoint};
 pub use health::{Health, serve_health};
+pub use opening::open_lane;
 pub use process::process_main;
+pub use tokens::Renewals;
 
 use std::time::Duration;
 
@@ -29,8 +33,10 @@ pub struct Fleet {
     pub db: PgPool,
     /// What waits, who holds it, how much quota is left.
     pub queue: RedisQueue,
-    /// The accounts that the configuration names.
+    /// The accounts: those that the configuration names, and those that were added.
     pub connections: Connections,
+    /// Tokens that are being renewed by this process; to be finished when it stops.
+    pub renewals: Renewals,
 }
 
 impl Fleet {
@@ -39,7 +45,7 @@ impl Fleet {
     ///
     /// # Errors
     ///
-    /// When a store cannot be reached in time, a secret cannot be read, a platform is unknown, or
+    /// When a store cannot be reached in time, a secret cannot be read or opened, a platform is unknown, or
     /// the quotas of a connection contradict themselves. Each names the key and the remedy.
     pub async fn open(config: &Config) -> anyhow::Result<Self> {
         let db = store::connect(
@@ -50,14 +56,12 @@ impl Fleet {
         .await
         .context("postgres.url: the server cannot be reached")?;
         let (links, keys) = reach(config, config.redis.wait).await?;
-        let connections = Connections::open(&config.connections, &db).await?;
+        let renewals = Renewals::default();
+        let connections = Connections::open(config, &db, &renewals).await?;
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
         let book = LaneBook::new(&keys, lanes)?;
-        Ok(Self {
-            db,
-            queue: RedisQueue::new(links, keys, book, queue_settings(config)),
-            connections,
-        })
+        let queue = RedisQueue::new(links, keys, book, queue_settings(config));
+        Ok(Self { db, queue, connections, renewals })
     }
 
     /// A waiter for the wake-ups of each shard, on connections of their own.

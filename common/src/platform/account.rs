@@ -6,6 +6,7 @@ use secrecy::SecretString;
 use url::Url;
 
 use crate::ids::Lane;
+use crate::platform::Token;
 
 /// One customer's account: where it is and what opens it.
 #[derive(Clone, Debug)]
@@ -19,7 +20,7 @@ pub struct Account {
     /// empty).
     pub account: String,
     /// API key or access token.
-    pub token: SecretString,
+    pub token: Token,
     /// What the platform signs its webhooks with, where it does.
     pub webhook_secret: Option<SecretString>,
     /// How far its reads may be behind.

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use http::Method;
 use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::{Method, StatusCode};
 use reqwest::Request;
 use secrecy::ExposeSecret;
 use tokio::time::Instant;
@@ -11,10 +11,13 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
 use url::Url;
 
+use crate::ids::Lane;
 use crate::platform::answer::Answer;
 use crate::platform::api::Dialect;
-use crate::platform::{Account, Api, PlatformError};
-use crate::quota::{Permit, Permits, QuotaError};
+use crate::platform::{
+    Account, Api, CurrentToken, NewTokens, PlatformError, RefreshError, RefreshRequest,
+};
+use crate::quota::{Permit, Permits, QuotaError, RateSignal};
 use crate::telemetry::current_traceparent;
 
 /// A platform that refuses and names no time, or none that is left, is left alone for this long.
@@ -22,6 +25,10 @@ const SHORTEST_FREEZE: Duration = Duration::from_secs(1);
 
 /// How often a permit is taken anew because it was too late to use.
 const MAX_LATE_PERMITS: u32 = 3;
+
+/// How many tokens one request is tried with: the one that it had, the one that another renewed
+/// meanwhile, the one that it renewed itself.
+const MAX_TOKENS: u32 = 3;
 
 /// One job's right to speak to one account.
 pub struct Call<'a> {
@@ -92,8 +99,30 @@ impl<'a> Call<'a> {
         url: Url,
         span: &Span,
     ) -> Result<Answer, PlatformError> {
-        let mut request = Request::new(Method::GET, url);
-        *request.headers_mut() = self.headers(dialect)?;
+        let mut token = self.account.token.current(self).await?;
+        for _ in 0..MAX_TOKENS {
+            let answer = self.send_with(dialect, &token, &url, span).await?;
+            if answer.status != StatusCode::UNAUTHORIZED {
+                return Ok(answer);
+            }
+            match self.account.token.after_refusal(token.version, self).await? {
+                Some(newer) => token = newer,
+                None => return Ok(answer),
+            }
+        }
+        let what = "it changed again and again while it was used".to_owned();
+        Err(PlatformError::NoToken { what, retry_after: SHORTEST_FREEZE })
+    }
+
+    async fn send_with(
+        &self,
+        dialect: &Dialect,
+        token: &CurrentToken,
+        url: &Url,
+        span: &Span,
+    ) -> Result<Answer, PlatformError> {
+        let mut request = Request::new(Method::GET, url.clone());
+        *request.headers_mut() = headers(dialect, token)?;
         // The request's own span is entered here; it is empty when nothing is traced.
         if let Ok(traceparent) = current_traceparent().parse::<HeaderValue>()
             && !traceparent.is_empty()
@@ -105,14 +134,43 @@ impl<'a> Call<'a> {
         let (answer, signal) = self.api.exchange(request, dialect, &self.account.lane).await;
         // Without an answer nobody knows whether, and when, the platform counts the request: the
         // permit then holds its slot until its deadline.
-        let Some(mut signal) = signal else { return answer };
-        signal.refused_for = signal.refused_for.map(|wait| wait.max(SHORTEST_FREEZE));
-        let refused_for = signal.refused_for;
-        self.permits.settle(permit, signal).await;
-        match refused_for {
+        let Some(signal) = signal else { return answer };
+        match self.settle(permit, signal).await {
             Some(retry_after) => Err(PlatformError::Throttled { retry_after }),
             None => answer,
         }
+    }
+
+    /// Settles a permit whose request was answered; how long the platform wants to be left alone,
+    /// where it refused because of its limits.
+    async fn settle(&self, permit: Permit, mut signal: RateSignal) -> Option<Duration> {
+        signal.refused_for = signal.refused_for.map(|wait| wait.max(SHORTEST_FREEZE));
+        let refused_for = signal.refused_for;
+        self.permits.settle(permit, signal).await;
+        refused_for
+    }
+
+    /// The right to one request for new tokens, paid like any other. Taken before anything else is
+    /// done, so that nothing has begun where there is none.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoPermit`]: nothing was sent.
+    pub async fn pay_refresh(&self) -> Result<PaidRefresh, PlatformError> {
+        let permit = self.permit(&Span::none()).await.map_err(PlatformError::NoPermit)?;
+        Ok(PaidRefresh { permit, api: self.api.clone(), lane: self.account.lane.clone() })
+    }
+
+    /// Tells what became of a request that was paid for.
+    pub async fn settle_refresh(&self, permit: Permit, signal: Option<RateSignal>) {
+        if let Some(signal) = signal {
+            self.settle(permit, signal).await;
+        }
+    }
+
+    /// The longest that a request can be on its way.
+    pub fn whole_timeout(&self) -> Duration {
+        self.api.whole_timeout()
     }
 
     /// A permit that can still be used. One that came too late is dropped and not settled: it
@@ -128,20 +186,6 @@ impl<'a> Call<'a> {
             }
         }
         Err(QuotaError::After(Duration::from_secs(1)))
-    }
-
-    fn headers(&self, dialect: &Dialect) -> Result<HeaderMap, PlatformError> {
-        let token = self.account.token.expose_secret();
-        let mut authorization = HeaderValue::from_str(&format!("{} {token}", dialect.scheme))
-            .map_err(|_| PlatformError::Unauthorized {
-                reason: "the token is no header value".to_owned(),
-            })?;
-        authorization.set_sensitive(true);
-        let mut headers = HeaderMap::from_iter([(AUTHORIZATION, authorization)]);
-        for &(name, value) in dialect.headers {
-            headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
-        }
-        Ok(headers)
     }
 
     fn url(
@@ -173,5 +217,60 @@ impl<'a> Call<'a> {
             url.query_pairs_mut().extend_pairs(query);
         }
         Ok(url)
+    }
+}
+
+fn headers(dialect: &Dialect, token: &CurrentToken) -> Result<HeaderMap, PlatformError> {
+    let scheme = if token.bearer { "Bearer" } else { dialect.scheme };
+    let secret = token.secret.expose_secret();
+    let mut authorization = HeaderValue::from_str(&format!("{scheme} {secret}")).map_err(|_| {
+        PlatformError::Unauthorized { reason: "the token is no header value".to_owned() }
+    })?;
+    authorization.set_sensitive(true);
+    let mut headers = HeaderMap::from_iter([(AUTHORIZATION, authorization)]);
+    for &(name, value) in dialect.headers {
+        headers.insert(HeaderName::from_static(name), HeaderValue::from_static(value));
+    }
+    Ok(headers)
+}
+
+/// One request for new tokens that was paid for. It does not borrow from its call, so that it can
+/// be ended when the job that began it cannot: its answer must not be lost.
+#[derive(Debug)]
+pub struct PaidRefresh {
+    permit: Permit,
+    api: Api,
+    lane: Lane,
+}
+
+impl PaidRefresh {
+    /// Sends it, if its permit can still be used. Gives the permit back, for
+    /// [`Call::settle_refresh`].
+    pub async fn send(
+        self,
+        request: &RefreshRequest,
+    ) -> (Result<NewTokens, RefreshError>, Permit, Option<RateSignal>) {
+        let Self { permit, api, lane } = self;
+        if Instant::now() >= permit.use_by {
+            let what = "its permit came too late".to_owned();
+            return (Err(RefreshError::Failed { what, retry_after: None }), permit, None);
+        }
+        let span = info_span!(
+            "platform request",
+            otel.name = "POST token endpoint",
+            otel.kind = "client",
+            http.request.method = "POST",
+            http.response.status_code = Empty,
+            url.template = request.url.path(),
+            server.address = request.url.host_str(),
+            server.port = request.url.port_or_known_default(),
+            error.type = Empty,
+            syncline.lane = %lane,
+        );
+        let (tokens, signal) = api.refresh(request, &lane).instrument(span.clone()).await;
+        if tokens.is_err() {
+            span.record("error.type", "not_renewed");
+        }
+        (tokens, permit, signal)
     }
 }

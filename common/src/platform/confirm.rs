@@ -26,9 +26,12 @@ where
             }
         }
         looks.push(match &failure {
-            Some(PlatformError::NoPermit(_) | PlatformError::Throttled { .. }) | None => {
-                Look::Postponed(id.clone())
-            }
+            Some(
+                PlatformError::NoPermit(_)
+                | PlatformError::NoToken { .. }
+                | PlatformError::Throttled { .. },
+            )
+            | None => Look::Postponed(id.clone()),
             Some(error) => {
                 Look::unclear(id, format!("not in the answer, and not confirmed: {error}"))
             }

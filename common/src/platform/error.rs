@@ -16,6 +16,14 @@ pub enum PlatformError {
     /// No permit in time: nothing was sent.
     #[error("no permit")]
     NoPermit(#[source] QuotaError),
+    /// The token is being renewed, or cannot be for now: nothing was sent.
+    #[error("no token: {what}")]
+    NoToken {
+        /// Why, without secrets.
+        what: String,
+        /// When to come back.
+        retry_after: Duration,
+    },
     /// The credentials are not accepted; retrying cannot help and hammers.
     #[error("access was refused: {reason}")]
     Unauthorized {
@@ -54,6 +62,7 @@ impl PlatformError {
         match self {
             Self::Throttled { .. } => "throttled",
             Self::NoPermit(_) => "no_permit",
+            Self::NoToken { .. } => "no_token",
             Self::Unauthorized { .. } => "unauthorized",
             Self::Retired { .. } => "retired",
             Self::CursorLost => "cursor_lost",

@@ -12,18 +12,22 @@ mod eventbrite;
 #[cfg(fuzzing)]
 pub mod fuzzing;
 mod klaviyo;
+mod oauth;
 mod patreon;
 mod record;
 #[cfg(test)]
 mod tests;
+mod token;
 mod webhook;
 
 pub use account::{Account, Consistency};
 pub use api::{Api, ApiError, ApiSettings};
 pub use bridge::{MAX_BRIDGED_IDS, receive_bridged};
-pub use call::Call;
+pub use call::{Call, PaidRefresh};
 pub use error::PlatformError;
+pub use oauth::{ClientAuth, NewTokens, OAuthEndpoint, RefreshError, RefreshRequest};
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot, Unseen};
+pub use token::{CurrentToken, Token, TokenKeeper};
 pub use webhook::{Acknowledgement, Notice, Refused, WebhookRequest};
 
 use async_trait::async_trait;
@@ -42,6 +46,11 @@ pub trait Platform: Send + Sync {
 
     /// Where its API lives, unless the configuration says otherwise.
     fn base_url(&self) -> &'static str;
+
+    /// Where its tokens are renewed; `None` where they last.
+    fn oauth(&self) -> Option<OAuthEndpoint> {
+        None
+    }
 
     /// Its quotas, by this project's defaults, for one connection.
     fn limits(&self) -> LaneLimits;
@@ -90,6 +99,19 @@ pub trait Platform: Send + Sync {
         kind: &RecordKind,
         from: &ScanFrom,
     ) -> Result<Page, PlatformError>;
+
+    /// One cheap request that shows whether the account's token is accepted: without more, the
+    /// first page of a scan.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError`], by which a person sees what is wrong.
+    async fn probe(&self, call: &Call<'_>) -> Result<(), PlatformError> {
+        match self.records().first() {
+            Some(kind) => self.scan(call, kind, &ScanFrom::default()).await.map(drop),
+            None => Ok(()),
+        }
+    }
 }
 
 /// Every platform the fleet knows: the one place where a new one is entered.

@@ -194,13 +194,33 @@ impl RedisQueue {
         kind: &str,
         priority: Priority,
     ) -> Result<Result<Permit, Duration>, QueueError> {
+        self.acquire_mode(lane, kind, priority, "").await
+    }
+
+    /// The same for a person who probes whether the account works: also while the lane is paused.
+    pub async fn acquire_for_probe(
+        &self,
+        lane: &Lane,
+        kind: &str,
+    ) -> Result<Result<Permit, Duration>, QueueError> {
+        self.acquire_mode(lane, kind, Priority::Manual, "probe").await
+    }
+
+    async fn acquire_mode(
+        &self,
+        lane: &Lane,
+        kind: &str,
+        priority: Priority,
+        mode: &str,
+    ) -> Result<Result<Permit, Duration>, QueueError> {
         let asked_at = Instant::now();
         let entry = self.entry(lane)?;
         let mut call = self.lane_call(&scripts::ACQUIRE, false, entry);
         call.arg(entry.json.as_str())
             .arg(self.permit_deadline_us())
             .arg(kind)
-            .arg(priority.number());
+            .arg(priority.number())
+            .arg(mode);
         let (id, wait_us): (i64, u64) = self.send(&call).await?;
         Ok(if id == 0 {
             Err(Duration::from_micros(wait_us))

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use sqlx::PgExecutor;
 
 use super::StoreError;
+use super::credentials::Origin;
 use crate::ids::{ConnectionId, Lane};
 
 /// A connection as the configuration has it.
@@ -184,6 +185,56 @@ pub async fn park(
     .execute(db)
     .await?;
     Ok(done.rows_affected() == 1)
+}
+
+/// What became of parking.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Parking {
+    /// It was not parked before.
+    Parked,
+    /// It was; the first reason stays.
+    Already,
+    /// Its token has been renewed since the one that was refused: there is nothing to park.
+    Renewed,
+}
+
+/// Parks a connection because of its credentials, unless they are newer than those that were
+/// refused.
+///
+/// - `version`: of the token that was refused; `None` where versions are not counted.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %id))]
+pub async fn park_refused(
+    db: impl PgExecutor<'_>,
+    id: ConnectionId,
+    origin: Option<Origin>,
+    version: Option<i64>,
+    reason: &str,
+) -> Result<Parking, StoreError> {
+    let found = sqlx::query!(
+        r#"with newer as (
+               select from connection_credentials
+                where connection_id = $1 and origin = $3 and version > $4),
+           parked as (
+               update connections set parked_reason = $2, parked_at = clock_timestamp()
+                where id = $1 and parked_at is null and not exists (select from newer)
+               returning id)
+           select exists (select from parked) as "parked!", exists (select from newer) as "newer!""#,
+        id as ConnectionId,
+        reason,
+        origin as Option<Origin>,
+        version,
+    )
+    .fetch_one(db)
+    .await?;
+    Ok(match (found.parked, found.newer) {
+        (true, _) => Parking::Parked,
+        (false, true) => Parking::Renewed,
+        (false, false) => Parking::Already,
+    })
 }
 
 /// Lets a parked connection work again; `true` when it was parked.

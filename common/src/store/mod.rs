@@ -5,6 +5,7 @@
 
 pub mod bulk_runs;
 pub mod connections;
+pub mod credentials;
 pub mod dead_letters;
 pub mod drift_events;
 mod error;

@@ -103,7 +103,7 @@ async fn an_empty_database_is_migrated_and_then_has_a_status(db: PgPool) {
     for _ in 0..2 {
         let ended = call(&db, &["migrate"]);
         assert_eq!(ended.code, 0, "{ended:?}");
-        assert!(ended.out.contains("up to date: version 9"), "{ended:?}");
+        assert!(ended.out.contains("up to date: version 10"), "{ended:?}");
     }
 
     let status = call(&db, &["status"]);

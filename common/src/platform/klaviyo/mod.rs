@@ -22,8 +22,8 @@ use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::klaviyo::records::{EVENT, MEMBERSHIP};
 use crate::platform::{
-    Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
-    ScanFrom, WebhookRequest,
+    Account, Call, ClientAuth, Consistency, Look, Notice, OAuthEndpoint, Page, Platform,
+    PlatformError, RecordKind, Refused, ScanFrom, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -55,6 +55,13 @@ impl Platform for Klaviyo {
 
     fn base_url(&self) -> &'static str {
         "https://a.klaviyo.com"
+    }
+
+    /// For applications; a private key lasts.
+    ///
+    /// Source: Klaviyo, "Make API calls using OAuth".
+    fn oauth(&self) -> Option<OAuthEndpoint> {
+        Some(OAuthEndpoint { url: "https://a.klaviyo.com/oauth/token", client: ClientAuth::Basic })
     }
 
     fn limits(&self) -> LaneLimits {

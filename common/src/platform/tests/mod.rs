@@ -25,7 +25,7 @@ pub(super) fn account(platform: &dyn Platform, base_url: &Url) -> Account {
         lane: format!("{}/main", platform.name()).parse().unwrap(),
         base_url: base_url.clone(),
         account: "700100200300".to_owned(),
-        token: SecretString::from(TOKEN),
+        token: SecretString::from(TOKEN).into(),
         webhook_secret: Some(SecretString::from(SECRET)),
         consistency: platform.consistency(),
     }

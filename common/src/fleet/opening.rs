@@ -3,18 +3,19 @@
 use std::time::Duration;
 
 use anyhow::Context;
-use common::fleet::Fleet;
-use common::ids::Lane;
-use common::queue::Ledger;
-use common::store::{self, connections, sent_requests};
 use tokio::time::sleep;
 use tracing::info;
+
+use crate::fleet::Fleet;
+use crate::ids::Lane;
+use crate::queue::Ledger;
+use crate::store::{connections, now, sent_requests};
 
 /// Rebuilds the ledgers of `lane` from Postgres and opens it.
 ///
 /// A lane that was never opened cannot have sent anything: its ledgers are empty. Otherwise the
 /// quotas with long windows are rebuilt from the requests that were recorded before they were sent
-/// ([`common::quota::Quota::is_recorded`]); the others stay closed for one window, which is short.
+/// ([`crate::quota::Quota::is_recorded`]); the others stay closed for one window, which is short.
 ///
 /// # Errors
 ///
@@ -41,7 +42,7 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
                 let settings = fleet.queue.settings();
                 let longest = quota.window + settings.permit_use_by + settings.request_timeout;
                 // The time before the rows: an age that is too small holds a slot too long.
-                let now = store::now(&fleet.db).await?;
+                let now = now(&fleet.db).await?;
                 let sent = sent_requests::since(&fleet.db, connection.id, longest).await?;
                 let age = |sent_at| Duration::try_from(now.duration_since(sent_at));
                 Ledger::Sent(sent.iter().map(|r| age(r.sent_at).unwrap_or_default()).collect())
