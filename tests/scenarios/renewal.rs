@@ -117,7 +117,8 @@ impl Member {
     async fn open(config: &Config) -> anyhow::Result<Self> {
         let fleet = Fleet::open(config).await?;
         let lane: Lane = LANE.parse()?;
-        let connection = fleet.connections.get(&lane).context("it is configured")?.clone();
+        let connection =
+            fleet.connections.get(&lane).map(Arc::clone).context("it is configured")?;
         open_lane(&fleet, &lane).await?;
         let api =
             Api::new(ApiSettings { whole: config.api.whole_timeout, ..ApiSettings::default() })?;

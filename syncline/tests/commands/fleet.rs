@@ -27,14 +27,14 @@ struct Scene {
     connection: ConnectionId,
 }
 
-fn redis_url() -> String {
+pub(crate) fn redis_url() -> String {
     let url = env::var("REDIS_URL").expect("REDIS_URL: `cargo xtask test` sets it");
     let mut url: Url = url.parse().unwrap();
     url.set_path(REDIS_DATABASE);
     url.to_string()
 }
 
-fn database_url(db: &PgPool) -> String {
+pub(crate) fn database_url(db: &PgPool) -> String {
     let url = env::var("DATABASE_URL").expect("DATABASE_URL: `cargo xtask test` sets it");
     let mut url: Url = url.parse().unwrap();
     url.set_path(db.connect_options().get_database().unwrap());

@@ -10,4 +10,5 @@
 mod bodies;
 mod fleet;
 mod run;
+mod secrets;
 mod settings;
