@@ -174,7 +174,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
     assert_snapshot!(refused(file, &environment), @r#"
     the configuration has 13 problems
       api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
-      colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, telemetry, api, ingress, worker, scheduler, console, connections)
+      colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, credentials, telemetry, api, ingress, worker, scheduler, console, connections)
       ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
       redis.url (SYNCLINE__REDIS__URL): is no address of Redis: write redis://host:port, rediss://host:port, unix:///path/to/socket, redis+sentinel://host:port,host:port/<master> or redis+cluster://host:port,host:port
       scheduler.mass_delete_share = 1.5 (syncline.toml): must be above 0 and at most 1; 1 turns the brake off
@@ -302,7 +302,7 @@ fn a_connection_that_makes_no_sense_is_explained() {
     assert_snapshot!(refused(file, &[]), @r#"
     the configuration has 9 problems
       connections.Klaviyo/main: "Klaviyo/main" does not name a connection: write <platform>/<name> in lower case letters, digits, - and _, 64 at most each
-      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, endpoint_id_file, endpoint_id_env, base_url, quotas, confirm_after, young, schedules)
+      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, endpoint_id_file, endpoint_id_env, oauth, base_url, quotas, confirm_after, young, schedules)
       connections.eventbrite/main.quotas.hour.window: is missing: set it
       connections.eventbrite/main.token_file: is not set: name the file that holds the token, or the variable with token_env
       connections.eventbrite/main.young = "young" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
@@ -347,4 +347,70 @@ fn the_secrets_of_a_connection_are_read_and_checked() {
       connections.klaviyo/main.webhook_secret_env: SYNCLINE_NO_SUCH_VARIABLE is not set: export it
       connections.klaviyo/main.endpoint_id: must be at least 24 letters, digits, - or _: make one with openssl rand -hex 24
     "#);
+}
+
+#[test]
+fn a_renewed_connection_needs_no_token_but_all_that_renews_it() {
+    let file = r#"
+        [credentials]
+        key_file = "/run/secrets/key"
+        key_env = "KEY"
+        key = "hunter2"
+        [connections."patreon/main"]
+        oauth = { client_id = "", client_secret_file = "/a", client_secret_env = "A", refresh_token = "hunter2" }
+    "#;
+    assert_snapshot!(refused(file, &[]), @r#"
+    the configuration has 6 problems
+      connections.patreon/main.oauth.client_id: is empty: set it to what the platform calls the application
+      connections.patreon/main.oauth.client_secret_file = "/a" (syncline.toml): connections.patreon/main.oauth.client_secret_env is set too: keep one of them
+      connections.patreon/main.oauth.refresh_token (syncline.toml): a secret does not stand in the configuration: put it into a file and name that with refresh_token_file, or into a variable and name that with refresh_token_env
+      connections.patreon/main.oauth.refresh_token_file: is not set: name the file that holds it, or the variable with refresh_token_env
+      credentials.key (syncline.toml): a secret does not stand in the configuration: put it into a file and name that with key_file, or into a variable and name that with key_env
+      credentials.key_file = "/run/secrets/key" (syncline.toml): credentials.key_env is set too: keep one of them
+    "#);
+}
+
+#[test]
+fn keys_are_read_from_their_file_and_never_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("key");
+    let keys = |text: &str| {
+        fs::write(&file, text).unwrap();
+        CredentialsConfig { key_file: file.clone(), key_env: String::new() }.keys()
+    };
+    assert!(keys(&"ab".repeat(32)).unwrap().is_some());
+    let error = keys("hunter2").unwrap_err().to_string();
+    assert!(error.contains("credentials.key_file: line 1 is no key"), "{error}");
+    assert!(!error.contains("hunter2"));
+    assert!(CredentialsConfig::default().keys().unwrap().is_none());
+}
+
+#[test]
+fn settings_without_secrets_survive_being_stored() {
+    let lane = "klaviyo/main".parse().unwrap();
+    let text = r#"
+        account = "XyZ"
+        base_url = "http://127.0.0.1:9000"
+        confirm_after = ["20s", "5m"]
+        young = "1m"
+        quotas.steady = { limit = 100, window = "1m", burst = 7 }
+        schedules = [{ record_type = "profile", mode = "full", cron = "0 3 * * *" }]
+    "#;
+    let read = ConnectionConfig::without_secrets(&lane, "s.toml", text).unwrap();
+    let stored = serde_json::to_value(&read).unwrap();
+    let again: ConnectionConfig = serde_json::from_value(stored.clone()).unwrap();
+    assert_eq!(serde_json::to_value(&again).unwrap(), stored);
+    assert_eq!((again.confirm_after, again.young), (read.confirm_after, read.young));
+    assert_eq!((again.quotas, again.schedules), (read.quotas, read.schedules));
+    for (text, expected) in [
+        ("token_file = \"/a\"", "take the keys that name theirs out"),
+        ("token = \"hunter2\"", "token"),
+        ("young = 5", "young"),
+        ("quotas.steady = { limit = 0, window = \"1m\" }", "limit must be at least 1"),
+        ("not toml", "is not TOML"),
+    ] {
+        let error =
+            ConnectionConfig::without_secrets(&lane, "s.toml", text).unwrap_err().to_string();
+        assert!(error.contains(expected) && !error.contains("hunter2"), "{text}: {error}");
+    }
 }
