@@ -226,21 +226,29 @@ async fn a_token_that_ends_soon_is_used_while_it_cannot_be_renewed(
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn a_late_refusal_renews_nothing_and_parks_nothing(db: PgPool) -> anyhow::Result<()> {
     let story = Story::new(db).await?;
-    let (late, other) = (story.fleet().await?, story.fleet().await?);
-    other.works().await?;
-    late.works().await?;
-    // Both have version 2; the other renews it to 3.
+    let (late, other, third) = (story.fleet().await?, story.fleet().await?, story.fleet().await?);
+    for member in [&other, &late, &third] {
+        member.works().await?;
+    }
+    // All have version 2; the other renews it to 3.
     story.endpoint.platform().token = "revoked".to_owned();
     story
         .run("update connection_credentials set refreshed_at = refreshed_at - interval '1 hour'")
         .await?;
     other.works().await?;
     assert_eq!(story.renewed(), (2, 2));
+    // Refused with version 2, it finds 3 and renews nothing.
+    third.works().await?;
+    assert_eq!(story.renewed(), (2, 2));
     let (id, old) = (late.connection.id, late.connection.account.token.version());
     let parked =
         connections::park_refused(&story.db, id, Some(Origin::Configured), old, "401").await?;
     assert_eq!((old, parked), (Some(2), Parking::Renewed));
+    // A worker then forgets what it has, and reads the newer one without being refused again.
+    let refused = story.endpoint.platform().refused;
+    late.connection.account.token.forget();
     late.works().await?;
+    assert_eq!(story.endpoint.platform().refused, refused);
     assert_eq!(story.renewed(), (2, 2));
     let new = late.connection.account.token.version();
     let parked =

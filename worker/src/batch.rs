@@ -282,6 +282,7 @@ impl Worker {
         match parked.await {
             Ok(Parking::Renewed) => {
                 info!(%lane, reason, "not parked: its token has been renewed since");
+                connection.account.token.forget();
                 return;
             }
             Ok(Parking::Parked | Parking::Already) => error!(%lane, reason, "connection parked"),

@@ -316,6 +316,10 @@ impl TokenKeeper for StoredToken {
     fn version(&self) -> Option<i64> {
         self.held().map(|held| held.token.version)
     }
+
+    fn forget(&self) {
+        *self.held.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
 }
 
 impl StoredToken {

@@ -70,6 +70,9 @@ pub trait TokenKeeper: Send + Sync {
 
     /// The version that was given last; `None` before the first.
     fn version(&self) -> Option<i64>;
+
+    /// Reads the token anew before it is given again: there is a newer one.
+    fn forget(&self);
 }
 
 impl Token {
@@ -90,6 +93,13 @@ impl Token {
         match self {
             Self::Fixed(_) => Ok(None),
             Self::Kept(keeper) => keeper.after_refusal(version, call).await,
+        }
+    }
+
+    /// There is a newer one than was sent last.
+    pub fn forget(&self) {
+        if let Self::Kept(keeper) = self {
+            keeper.forget();
         }
     }
 

@@ -87,7 +87,7 @@ impl Scene {
 
     fn check(&self) -> (i32, Value) {
         let ended = self.call(&["connections", "check", &self.lane, "--json"], "");
-        (ended.code, serde_json::from_str(&ended.out).unwrap_or_else(|_| panic!("{ended:?}")))
+        (ended.code, serde_json::from_str(&ended.out).expect("an answer in JSON"))
     }
 
     async fn sealed(&self) -> Vec<Vec<u8>> {
