@@ -17,6 +17,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: 1,
         changed_since: false,
+        mirrored: true,
         shape: &CAMPAIGN_SHAPE,
     },
     RecordKind {
@@ -24,6 +25,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: 1,
         changed_since: false,
+        mirrored: true,
         shape: &MEMBER_SHAPE,
     },
     // All tiers of a campaign come with it.
@@ -32,6 +34,7 @@ pub(super) static KINDS: [RecordKind; 3] = [
         schema_version: 1,
         batch: 100,
         changed_since: false,
+        mirrored: true,
         shape: &TIER_SHAPE,
     },
 ];

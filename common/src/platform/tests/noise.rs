@@ -106,11 +106,13 @@ pub(crate) fn is_survived(
                             prop_assert!(text.contains(found.payload.get()), "not what was said");
                             prop_assert!(found.payload.get().contains(own), "{id}");
                         }
-                        Look::Missing(id) => {
+                        Look::Missing(id) | Look::Gone(id) => {
                             prop_assert!(asked.contains(&id));
                             prop_assert!(gone(noise.status, &noise.body), "{id} by {noise:?}");
                         }
-                        Look::Postponed(id) | Look::Unclear { external_id: id, .. } => {
+                        Look::Postponed(id)
+                        | Look::OutOfReach { external_id: id, .. }
+                        | Look::Unclear { external_id: id, .. } => {
                             prop_assert!(!id.as_str().is_empty());
                         }
                     }
