@@ -4,9 +4,12 @@ use std::io::{self, Read};
 
 use anyhow::Context;
 use clap::Args;
-use common::drift::{MAX_BYTES, canonical, content_hash};
+use common::drift::{MAX_BYTES, canonical_at, content_hash};
 use common::platform::Platform;
+use jiff::Timestamp;
+use serde::Deserialize;
 use serde_json::json;
+use serde_json::value::RawValue;
 
 use crate::answer::Answer;
 use crate::named;
@@ -25,14 +28,36 @@ pub(crate) struct Arguments {
     json: bool,
 }
 
-/// Hashes the record on standard input.
+/// An answer of one of the platforms that wrap their records.
+#[derive(Deserialize)]
+struct Wrapped<'a> {
+    #[serde(borrow)]
+    data: &'a RawValue,
+}
+
+/// Hashes the record on standard input, as it is now: what held until a time that is past does not
+/// count.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let kind = named::record_kind(arguments.platform, &arguments.record_type)?;
     // One byte more, so that what is too long is refused and not cut.
     let mut payload = String::new();
     let limit = u64::try_from(MAX_BYTES).unwrap_or(u64::MAX).saturating_add(1);
     io::stdin().take(limit).read_to_string(&mut payload).context("standard input")?;
-    let canonical = canonical(&payload, kind.shape).context("standard input")?;
+    #[expect(clippy::disallowed_methods, reason = "it is the person's clock that is asked for")]
+    let now = Timestamp::now();
+    let form = |json: &str| canonical_at(json, kind.shape, now).context("standard input");
+    let mut canonical = form(&payload)?;
+    let mut note = None;
+    if canonical.as_str() == "{}" {
+        note = Some(format!(
+            "nothing of this counts for a {}: pass the record itself, not what it came wrapped in",
+            kind.name
+        ));
+        if let Ok(Wrapped { data }) = serde_json::from_str(&payload) {
+            canonical = form(data.get())?;
+            note = Some("the record is what was found in \"data\"".to_owned());
+        }
+    }
     let hash = content_hash(kind.name, kind.schema_version, &canonical);
 
     let answer = if arguments.json {
@@ -40,11 +65,8 @@ pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     } else {
         Answer::text(format!("hash       {hash}\ncanonical  {canonical}"))
     };
-    if canonical.as_str() == "{}" {
-        let name = kind.name;
-        return Ok(answer.note(format!(
-            "nothing of this counts for a {name}: pass the record itself, not what it came wrapped in"
-        )));
-    }
-    Ok(answer)
+    Ok(match note {
+        Some(note) => answer.note(note),
+        None => answer,
+    })
 }

@@ -31,6 +31,10 @@ pub(crate) struct Arguments {
     /// not belong to it.
     #[arg(long, value_name = "FILE")]
     secret_file: Option<PathBuf>,
+    /// The public key of the application in hexadecimal, where the platform signs with a key pair
+    /// (Discord).
+    #[arg(long, value_name = "HEX", conflicts_with = "secret_file")]
+    public_key: Option<String>,
     /// A header of the request, once for each.
     #[arg(long = "header", value_name = "NAME: VALUE", value_parser = header)]
     headers: Vec<(HeaderName, HeaderValue)>,
@@ -42,7 +46,10 @@ pub(crate) struct Arguments {
 /// Reads the body on standard input and judges it as the ingress would.
 pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
     let platform = arguments.platform;
-    let webhook_secret = arguments.secret_file.as_deref().map(secret).transpose()?;
+    let webhook_secret = match &arguments.public_key {
+        Some(key) => Some(key.as_str().into()),
+        None => arguments.secret_file.as_deref().map(secret).transpose()?,
+    };
     let mut body = Vec::new();
     io::stdin().take(MOST_BYTES + 1).read_to_end(&mut body).context("standard input")?;
     if body.len() as u64 > MOST_BYTES {

@@ -12,6 +12,8 @@ mod late_reads;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod lost_access;
+#[cfg(test)]
 mod processes;
 #[cfg(test)]
 mod quota_proof;

@@ -193,16 +193,16 @@ fn a_mark_that_is_there_with_null_is_another_thing_than_one_that_is_absent() {
 
 #[test]
 fn numbers_written_as_text_are_sorted_as_numbers() {
+    static RECORDS: Shape = Shape::NumberedSet {
+        of: &Shape::Object(&[Field::whole("id"), Field::whole("a")]),
+        by: Some("id"),
+    };
     let ids = Shape::NumberedSet { of: &Shape::Whole, by: None };
     check(
         r#"["10","9","810000000000000001","810000000000000000","x",7,"08"]"#,
         &ids,
         r#"[7,"08","9","10","810000000000000000","810000000000000001","x"]"#,
     );
-    static RECORDS: Shape = Shape::NumberedSet {
-        of: &Shape::Object(&[Field::whole("id"), Field::whole("a")]),
-        by: Some("id"),
-    };
     check(
         r#"[{"id":"10","a":1},{"a":1},{"id":"9","a":2}]"#,
         &RECORDS,

@@ -16,12 +16,13 @@ pub struct Account {
     /// Where the API lives, without a trailing slash. From the platform or the configuration,
     /// never from a webhook or an answer.
     pub base_url: Url,
-    /// What the platform calls the account (Eventbrite: the organization's id; Klaviyo: may be
-    /// empty).
+    /// What the platform calls the account (Eventbrite: the organization's id; Discord: the
+    /// application's id; Klaviyo and Patreon: may be empty).
     pub account: String,
     /// API key or access token.
     pub token: Token,
-    /// What the platform signs its webhooks with, where it does.
+    /// What the platform signs its webhooks with, where it does; or what that is checked with
+    /// (Discord: the application's public key in hex).
     pub webhook_secret: Option<SecretString>,
     /// How far its reads may be behind.
     pub consistency: Consistency,

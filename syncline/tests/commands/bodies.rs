@@ -1,6 +1,8 @@
 //! `hash` and `verify-webhook`, with the samples that the adapters are tested with.
 
+use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
+use md5::Md5;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
@@ -11,6 +13,14 @@ const KLAVIYO: &[u8] =
     include_bytes!("../../../common/src/platform/klaviyo/samples/webhook-subscribed.json");
 const EVENTBRITE: &[u8] =
     include_bytes!("../../../common/src/platform/eventbrite/samples/webhook-attendee-updated.json");
+const PATREON: &[u8] =
+    include_bytes!("../../../common/src/platform/patreon/samples/webhook-members-update.json");
+const DISCORD: &[u8] =
+    include_bytes!("../../../common/src/platform/discord/samples/webhook-entitlement-create.json");
+const DISCORD_PING: &[u8] =
+    include_bytes!("../../../common/src/platform/discord/samples/webhook-ping.json");
+const DISCORD_MEMBER: &str =
+    include_str!("../../../common/src/platform/discord/samples/guild-member.json");
 const SECRET: &str = "an example webhook secret";
 const TIME: &str = "Thu, 04 Jan 2024 18:05:25 GMT";
 
@@ -64,11 +74,14 @@ fn the_hash_is_of_what_counts_in_whatever_order_it_came() {
 #[test]
 fn a_record_in_its_wrapping_is_noticed() {
     let arguments = ["hash", "--platform", "klaviyo", "--record-type", "profile"];
-    let ended = syncline(&arguments, &[], PROFILE.as_bytes());
-    assert_eq!(ended.code, 0);
-    assert!(ended.err.contains("nothing of this counts"), "{ended:?}");
-    let ended = syncline(&arguments, &[], profile().to_string().as_bytes());
-    assert_eq!(ended.err, "");
+    let bare = syncline(&arguments, &[], profile().to_string().as_bytes());
+    assert_eq!((bare.code, bare.err.as_str()), (0, ""));
+    let wrapped = syncline(&arguments, &[], PROFILE.as_bytes());
+    assert_eq!((wrapped.code, &wrapped.out), (0, &bare.out));
+    assert!(wrapped.err.contains("\"data\""), "{wrapped:?}");
+    let other = syncline(&arguments, &[], br#"{"profile":{"id":"1"}}"#);
+    assert_eq!(other.code, 0);
+    assert!(other.err.contains("nothing of this counts"), "{other:?}");
 }
 
 /// The same for every kind of record that there are samples of.
@@ -145,4 +158,66 @@ fn a_platform_that_signs_nothing_needs_no_secret() {
     let answer = syncline(&arguments, &[], EVENTBRITE).json();
     let notice = json!({ "record_type": "attendee", "external_id": "880011223344/12100200301" });
     assert_eq!(answer, json!({ "notices": [notice], "refused": null }));
+}
+
+/// Calls `verify-webhook` with a delivery of Patreon.
+fn verify_patreon(signed: &[u8], sent: &[u8], trigger: &str) -> Ended {
+    let mut mac = Hmac::<Md5>::new_from_slice(SECRET.as_bytes()).unwrap();
+    mac.update(signed);
+    let signature = format!("X-Patreon-Signature: {}", hex::encode(mac.finalize().into_bytes()));
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("secret");
+    std::fs::write(&file, SECRET).unwrap();
+    let (file, event) = (file.to_str().unwrap(), format!("X-Patreon-Event: {trigger}"));
+    let arguments = ["verify-webhook", "--platform", "patreon", "--secret-file", file];
+    let headers = ["--header", &signature, "--header", &event];
+    syncline(&[arguments.as_slice(), &headers].concat(), &[], sent)
+}
+
+#[test]
+fn a_delivery_of_patreon_is_taken_refused_or_not_understood() {
+    let taken = verify_patreon(PATREON, PATREON, "members:update");
+    assert_eq!(taken.code, 0, "{taken:?}");
+    assert_eq!(taken.out, "member 6a0b1c2d-3e4f-4a5b-8c6d-7e8f90a1b2c3\n");
+    let post = verify_patreon(PATREON, PATREON, "posts:publish");
+    assert_eq!((post.code, post.out.as_str()), (0, "taken; it concerns no record\n"));
+    assert_eq!(verify_patreon(PATREON, b"{}", "members:update").code, 1);
+    assert_eq!(verify_patreon(b"{}", b"{}", "members:update").code, 2);
+}
+
+/// Calls `verify-webhook` with a delivery of Discord.
+fn verify_discord(signed: &[u8], sent: &[u8], key: Option<&str>) -> Ended {
+    let pair = SigningKey::from_bytes(&[3; 32]);
+    let signature = hex::encode(pair.sign(&[b"1795209245", signed].concat()).to_bytes());
+    let public = hex::encode(pair.verifying_key().as_bytes());
+    let signature = format!("X-Signature-Ed25519: {signature}");
+    let mut arguments = vec!["verify-webhook", "--platform", "discord"];
+    arguments.extend(["--public-key", key.unwrap_or(&public), "--header", &signature]);
+    arguments.extend(["--header", "X-Signature-Timestamp: 1795209245"]);
+    syncline(&arguments, &[], sent)
+}
+
+#[test]
+fn a_delivery_of_discord_is_checked_with_the_public_key() {
+    let taken = verify_discord(DISCORD, DISCORD, None);
+    assert_eq!(taken.code, 0, "{taken:?}");
+    assert_eq!(taken.out, "entitlement 1019653849998299999\n");
+    assert_eq!(verify_discord(DISCORD_PING, DISCORD_PING, None).code, 0);
+    assert_eq!(verify_discord(DISCORD, DISCORD_PING, None).code, 1, "a trial of Discord's own");
+    assert_eq!(verify_discord(DISCORD, b"{}", None).code, 1);
+    assert_eq!(verify_discord(DISCORD, DISCORD, Some("00ff")).code, 1);
+    assert_eq!(verify_discord(b"{}", b"{}", None).code, 2);
+}
+
+#[test]
+fn a_time_out_that_is_over_does_not_count() {
+    let arguments = ["hash", "--platform", "discord", "--record-type", "member", "--json"];
+    let hash = |until: Value| {
+        let mut member: Value = serde_json::from_str(DISCORD_MEMBER).unwrap();
+        member["communication_disabled_until"] = until;
+        syncline(&arguments, &[], member.to_string().as_bytes()).json()
+    };
+    let none = hash(Value::Null);
+    assert_eq!(hash(json!("2001-01-01T00:00:00+00:00")), none);
+    assert_ne!(hash(json!("2999-01-01T00:00:00+00:00")), none);
 }

@@ -1,15 +1,19 @@
 //! What holds for every platform: a new one is covered as soon as it has its samples here.
 
+use axum::response::IntoResponse;
 use hmac::{Hmac, KeyInit, Mac};
-use http::HeaderMap;
+use http::{HeaderMap, StatusCode};
 use proptest::prelude::*;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
 use crate::drift::Shape;
-use crate::ids::Lane;
-use crate::platform::tests::{SECRET, offline, samples, snapshot};
-use crate::platform::{Account, Platform, Refused, WebhookRequest, all, named};
+use crate::ids::{ExternalId, Lane};
+use crate::platform::tests::fake::{Fake, Purse};
+use crate::platform::tests::{SECRET, account, api, kind, offline, samples, snapshot};
+use crate::platform::{
+    Account, Call, Look, Platform, Refused, ScanFrom, WebhookRequest, all, named,
+};
 
 /// A record as the platform gives it, and what of it counts.
 pub(super) struct Record {
@@ -287,6 +291,33 @@ fn arrays_without_a_promised_order_are_compared_as_sets() {
     });
 }
 
+/// The same JSON with the members of all objects the other way round.
+fn reversed(value: &Value) -> String {
+    match value {
+        Value::Object(members) => {
+            let members = members.iter().rev();
+            let written =
+                members.map(|(name, value)| format!("{}: {}", json!(name), reversed(value)));
+            format!("{{ {} }}", written.collect::<Vec<_>>().join(" ,"))
+        }
+        Value::Array(elements) => {
+            format!("[{}]", elements.iter().map(reversed).collect::<Vec<_>>().join(", "))
+        }
+        other => other.to_string(),
+    }
+}
+
+#[test]
+fn the_order_of_keys_does_not_change_the_hash() {
+    each_record(|platform, record, payload| {
+        let kind = platform.records().iter().find(|kind| kind.name == record.kind).unwrap();
+        let other_way_round = reversed(payload);
+        assert_ne!(other_way_round, payload.to_string());
+        let hash_of = |payload: &str| snapshot(kind, payload).hash;
+        assert_eq!(hash_of(&other_way_round), hash_of(&payload.to_string()), "{}", record.kind);
+    });
+}
+
 /// What a hash is made of may only change together with the schema version.
 #[test]
 fn hashes_of_the_samples_are_the_same_in_every_release() {
@@ -378,5 +409,69 @@ proptest! {
                 }
             }
         }
+    }
+}
+
+/// The id by which a record of the samples is asked for.
+fn id_of(platform: &str, kind: &str, payload: &Value) -> ExternalId {
+    let text = |pointer: &str| payload.pointer(pointer).and_then(Value::as_str).unwrap().to_owned();
+    ExternalId::new(match (platform, kind) {
+        ("eventbrite", "attendee") => format!("{}/{}", text("/event_id"), text("/id")),
+        ("discord", "member") => format!("1/{}", text("/user/id")),
+        ("discord", "role") => format!("1/{}", text("/id")),
+        ("patreon", "tier") => format!("4455667/{}", text("/id")),
+        _ => text("/id"),
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    /// Whatever a platform answers, nobody panics, and nothing is said of a record that the answer
+    /// does not say: a refusal or a failure never finds, misses or buries one.
+    #[test]
+    fn no_answer_becomes_a_wrong_write(
+        status in prop::sample::select(vec![200, 400, 401, 403, 404, 410, 429, 500, 503]),
+        noise: Vec<u8>,
+        at: prop::sample::Index,
+        byte: u8,
+        damage: bool,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        each_record(|platform, record, payload| {
+            let id = id_of(platform.name(), record.kind, payload);
+            let mut sample = record.payload.as_bytes().to_vec();
+            if damage {
+                let at = at.index(sample.len());
+                sample[at] = byte;
+            }
+            let list = [b"[".as_slice(), &sample, b"]"].concat();
+            for body in [noise.clone(), sample.clone(), list] {
+                let looked = runtime.block_on(async {
+                    let fake = Fake::start(move |_| {
+                        (StatusCode::from_u16(status).unwrap(), body.clone()).into_response()
+                    })
+                    .await;
+                    let account = account(platform, &fake.url);
+                    let (api, purse) = (api(), Purse::of(9));
+                    let call = Call::new(&api, &account, &purse, record.kind);
+                    let kind = kind(platform.name(), record.kind);
+                    let from = ScanFrom::default();
+                    let page = platform.scan(&call, kind, &from).await;
+                    assert!(page.is_err() || status == 200, "{page:?}");
+                    platform.look(&call, kind, std::slice::from_ref(&id)).await
+                });
+                for look in looked.unwrap_or_default() {
+                    assert_eq!(look.external_id(), &id);
+                    match look {
+                        Look::Found(_) => assert_eq!(status, 200),
+                        Look::Gone(_) => assert_eq!(status, 410),
+                        // A list may leave it out; an order may have expired.
+                        Look::Missing(_) => assert!([200, 400, 404].contains(&status), "{status}"),
+                        _ => {}
+                    }
+                }
+            }
+        });
     }
 }
