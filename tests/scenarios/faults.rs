@@ -1,6 +1,6 @@
 //! What must hold when something breaks.
 
-use std::sync::Mutex;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use anyhow::Context;
@@ -21,7 +21,7 @@ use tests::scene::{Scene, Setup};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::batch::Worker;
-use worker::handlers::Brake;
+use worker::handlers::{Brake, Tasks};
 
 use crate::verbs::{
     NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, arrived, edit, edit_again, edit_silently, held,
@@ -189,6 +189,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
     let api = ApiSettings { whole: Duration::from_secs(20), ..ApiSettings::default() };
     Ok(Worker {
         fleet: scene.fleet().await?,
+        handler: Arc::new(Tasks),
         api: Api::new(api)?,
         settings,
         overlap: config.scheduler.bulk_overlap,

@@ -1,5 +1,6 @@
 //! The whole fleet under test, and the demo: what both need.
 
+pub mod bench;
 pub mod config_file;
 pub mod demo;
 pub mod http;

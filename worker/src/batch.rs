@@ -21,7 +21,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
-use crate::handlers::{self, Brake, Failure};
+use crate::handlers::{self, Brake, Failure, Handler};
 use crate::outcome::{self, Then};
 use crate::permits::BatchPermits;
 
@@ -36,6 +36,8 @@ const NOT_EXTENDED: &str = "the lease could not be extended";
 pub struct Worker {
     /// Stores and connections.
     pub fleet: Fleet,
+    /// What does the work.
+    pub handler: Arc<dyn Handler>,
     /// The way out.
     pub api: Api,
     /// How it works.
@@ -78,7 +80,7 @@ impl Worker {
         };
         if !jobs.is_empty() {
             settled.extend(tokio::select! {
-                done = handlers::run(&work) => self.done(&work, done, began).await,
+                done = self.handler.run(&work) => self.done(&work, done, began).await,
                 reason = self.keep_alive(&lane, fence, &jobs, ends) => {
                     // Another worker may have it: this one writes nothing any more.
                     warn!(%lane, %fence, reason, "batch dropped");

@@ -18,6 +18,7 @@ use common::platform::{Api, ApiSettings};
 use common::telemetry::Metrics;
 
 use crate::batch::Worker;
+use crate::handlers::{Handler, Tasks};
 
 /// Works until the lifecycle stops; then finishes what it holds, or hands it back.
 ///
@@ -27,27 +28,7 @@ use crate::batch::Worker;
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let fleet = Fleet::open(config).await?;
     let waiters = fleet.waiters()?;
-    let api = Api::new(ApiSettings {
-        connect: config.api.connect_timeout,
-        read: config.api.read_timeout,
-        whole: config.api.whole_timeout,
-        max_body_bytes: config.api.max_body_bytes,
-    })
-    .context("the HTTP client")?;
-    #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]
-    let chance = Mutex::new(rand::make_rng());
-    let worker = Arc::new(Worker {
-        fleet,
-        api,
-        settings: config.worker.clone(),
-        overlap: config.scheduler.bulk_overlap,
-        brake: handlers::Brake {
-            share: config.scheduler.mass_delete_share,
-            min: config.scheduler.mass_delete_min,
-        },
-        metrics: Metrics::default(),
-        chance,
-    });
+    let worker = Arc::new(worker(config, fleet, Arc::new(Tasks))?);
 
     let health = Health::default();
     health.set_ready(true);
@@ -65,4 +46,34 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     };
     tokio::try_join!(serving, working, resting)?;
     Ok(())
+}
+
+/// What all batches of this process share.
+///
+/// # Errors
+///
+/// When there can be no HTTP client.
+pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyhow::Result<Worker> {
+    let api = Api::new(ApiSettings {
+        connect: config.api.connect_timeout,
+        read: config.api.read_timeout,
+        whole: config.api.whole_timeout,
+        max_body_bytes: config.api.max_body_bytes,
+    })
+    .context("the HTTP client")?;
+    #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]
+    let chance = Mutex::new(rand::make_rng());
+    Ok(Worker {
+        fleet,
+        handler,
+        api,
+        settings: config.worker.clone(),
+        overlap: config.scheduler.bulk_overlap,
+        brake: handlers::Brake {
+            share: config.scheduler.mass_delete_share,
+            min: config.scheduler.mass_delete_min,
+        },
+        metrics: Metrics::default(),
+        chance,
+    })
 }

@@ -22,6 +22,7 @@ pub mod secret;
 pub mod server;
 pub mod servers;
 
+pub mod bench;
 pub mod cargo;
 pub mod ci;
 pub mod demo;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use xtask::{
+    bench,
     cargo::Workspace,
     ci, demo,
     dev::Dev,
@@ -35,6 +36,13 @@ enum Task {
         #[arg(last = true)]
         args: Vec<String>,
     },
+    /// Measures how fast things are, in a release build on private servers: each figure as a line of
+    /// JSON, then a table of what is to be reached and what was measured.
+    ///
+    /// A peer's driver gets REDIS_URL (a Redis of its own) and JOBS, and prints one line of JSON with
+    /// jobs_per_s, and if it likes name, redis_cpu_us_per_job and bytes_per_job. There is one for
+    /// BullMQ in tests/peers/bullmq.
+    Bench(bench::Arguments),
     /// Runs all tests, or those that the arguments name.
     Test {
         /// Also the tests that take minutes.
@@ -73,6 +81,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     let workspace = Workspace::current()?;
     match task {
         Task::Demo { seconds, args } => demo::run(&workspace, seconds, &args, &signals),
+        Task::Bench(arguments) => bench::run(&workspace, &arguments, &signals),
         Task::Test { long, args } => test::run(&workspace, &Selection { args, long }, &signals),
         Task::Ci => ci::run(&workspace, &signals),
         Task::Up => Dev::new(workspace.places())?.up(&signals).map(|()| ExitCode::SUCCESS),

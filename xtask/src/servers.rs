@@ -21,7 +21,7 @@ pub struct Servers {
     // Dropped in this order: first the servers, then the folder they write to.
     _redis: Server,
     _postgres: Server,
-    _folder: RunFolder,
+    folder: RunFolder,
 }
 
 /// Where this clone keeps what it makes.
@@ -49,14 +49,13 @@ impl Servers {
         let (redis, redis_url) = redis::start(&programs, &folder.path().join("redis"), signals)?;
         let (postgres, database_url) =
             postgres::start(&programs, &folder.path().join("postgres"), Data::Discard, signals)?;
-        Ok(Self {
-            redis_url,
-            database_url,
-            programs,
-            _redis: redis,
-            _postgres: postgres,
-            _folder: folder,
-        })
+        Ok(Self { redis_url, database_url, programs, _redis: redis, _postgres: postgres, folder })
+    }
+
+    /// One more Redis, for as long as the guard lives; `name` is its folder's. It must go before
+    /// `self` does.
+    pub fn another_redis(&self, name: &str, signals: &Signals) -> anyhow::Result<(Server, String)> {
+        redis::start(&self.programs, &self.folder.path().join(name), signals)
     }
 
     /// Tells a command where the servers are.

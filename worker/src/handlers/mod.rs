@@ -5,6 +5,7 @@ mod scan;
 
 use std::fmt;
 
+use async_trait::async_trait;
 use common::fleet::Connection;
 use common::ids::{ExternalId, Fence, RecordType};
 use common::job::{JobId, Priority, Task};
@@ -86,18 +87,31 @@ impl From<sqlx::Error> for Failure {
     }
 }
 
-/// Does the batch, and says what becomes of each of its jobs, in their order.
-///
-/// # Errors
-///
-/// When nothing can be said about any of them.
-pub async fn run(work: &Work<'_>) -> Result<Vec<Then>, Failure> {
-    // All jobs of a batch are of one group, and so of one kind.
-    let Some(first) = work.jobs.first() else { return Ok(Vec::new()) };
-    match Task::try_from(&first.id) {
-        Ok(Task::Check { record_type, .. }) => check::run(work, &record_type).await,
-        Ok(Task::Scan { record_type }) => scan::run(work, &record_type).await,
-        Err(error) => Err(PlatformError::Unexpected { what: error.to_string() }.into()),
+/// Does batches. The fleet's is [`Tasks`]; the benchmarks of the queue have one that does nothing.
+#[async_trait]
+pub trait Handler: fmt::Debug + Send + Sync {
+    /// Does the batch, and says what becomes of each of its jobs, in their order.
+    ///
+    /// # Errors
+    ///
+    /// When nothing can be said about any of them.
+    async fn run(&self, work: &Work<'_>) -> Result<Vec<Then>, Failure>;
+}
+
+/// Every task of the fleet.
+#[derive(Clone, Copy, Debug)]
+pub struct Tasks;
+
+#[async_trait]
+impl Handler for Tasks {
+    async fn run(&self, work: &Work<'_>) -> Result<Vec<Then>, Failure> {
+        // All jobs of a batch are of one group, and so of one kind.
+        let Some(first) = work.jobs.first() else { return Ok(Vec::new()) };
+        match Task::try_from(&first.id) {
+            Ok(Task::Check { record_type, .. }) => check::run(work, &record_type).await,
+            Ok(Task::Scan { record_type }) => scan::run(work, &record_type).await,
+            Err(error) => Err(PlatformError::Unexpected { what: error.to_string() }.into()),
+        }
     }
 }
 

@@ -1,0 +1,150 @@
+//! The benchmarks: how fast things are, beside what has to be reached. docs/benchmarks.md says how
+//! each figure is measured.
+
+pub mod calls;
+pub mod commands;
+pub mod cost;
+pub mod crew;
+pub mod effort;
+pub mod figure;
+pub mod ground;
+pub mod handler;
+pub mod lanes;
+pub mod latency;
+pub mod peer;
+pub mod table;
+pub mod throughput;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Parser, ValueEnum};
+use common::store;
+
+use effort::Effort;
+use figure::Figures;
+
+use crew::Stores;
+use peer::Peer;
+
+/// Values of each figure, where nothing else is said.
+const RUNS: u32 = 5;
+/// The servers have been started before us.
+const SERVERS_ANSWER: Duration = Duration::from_secs(10);
+
+/// A bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Bench {
+    /// The queue: what a job costs Redis, how fast it goes through, how long it waits.
+    Queue,
+}
+
+impl Bench {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Queue => "queue",
+        }
+    }
+}
+
+/// Measures, and prints each figure as a line of JSON, then all as a table.
+#[derive(Debug, Parser)]
+#[command(name = "syncline-bench", version)]
+pub struct Arguments {
+    /// What to measure; without it everything.
+    bench: Option<Bench>,
+    /// Measure little, to see that it works: the figures then say little.
+    #[arg(long)]
+    quick: bool,
+    /// Values of each figure; 5, or with --quick 1.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
+    runs: Option<u32>,
+    /// A peer's driver, run beside ours: gets REDIS_URL and JOBS, prints a line of JSON.
+    #[arg(long, value_name = "COMMAND")]
+    peer: Option<String>,
+    /// Where the lines of JSON go, too.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// The Redis that is measured.
+    #[arg(long, env = "REDIS_URL", hide_env_values = true)]
+    redis_url: String,
+    /// Where workers know their connections from; migrated if need be.
+    #[arg(long, env = "DATABASE_URL", hide_env_values = true)]
+    database_url: String,
+    /// A Redis for the peer alone. All that is in it is deleted.
+    #[arg(long, env = "SYNCLINE_PEER_REDIS_URL", hide_env_values = true)]
+    peer_redis_url: Option<String>,
+}
+
+/// Runs the benches that the arguments name.
+///
+/// # Errors
+///
+/// When something cannot be measured. That a figure is not reached is no error.
+pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let mut json = match &arguments.json {
+        Some(file) => {
+            let create = std::fs::File::create(file);
+            Some(create.with_context(|| format!("cannot write {}", file.display()))?)
+        }
+        None => None,
+    };
+    let benches = arguments.bench.map_or_else(|| Bench::value_variants().to_vec(), |b| vec![b]);
+    for bench in benches {
+        let figures = match bench {
+            Bench::Queue => arguments.queue().await?,
+        };
+        let lines: Result<Vec<String>, _> =
+            figures.all().iter().map(|figure| figure.json_line(bench.name())).collect();
+        let lines = lines?.join("\n");
+        if let Some(json) = &mut json {
+            writeln!(json, "{lines}")?;
+        }
+        let table = table::table(figures.all());
+        let mut out = std::io::stdout().lock();
+        writeln!(out, "{lines}\n\n{table}")?;
+    }
+    Ok(())
+}
+
+impl Arguments {
+    async fn queue(&self) -> anyhow::Result<Figures> {
+        let runs = usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?;
+        let effort = if self.quick { Effort::quick(runs) } else { Effort::whole(runs) };
+        let peer = match (&self.peer, &self.peer_redis_url) {
+            (Some(command), Some(redis_url)) => {
+                Some(Peer { command: command.clone(), redis_url: redis_url.clone() })
+            }
+            (Some(_), None) => anyhow::bail!("--peer needs SYNCLINE_PEER_REDIS_URL"),
+            (None, _) => None,
+        };
+        let stores =
+            Stores { redis_url: self.redis_url.clone(), database_url: self.database_url.clone() };
+        let url = stores.database_url.clone().into();
+        store::migrate(&store::connect(&url, 1, SERVERS_ANSWER).await?).await?;
+        queue(&stores, &effort, peer.as_ref()).await
+    }
+}
+
+/// Every figure of the queue.
+async fn queue(stores: &Stores, effort: &Effort, peer: Option<&Peer>) -> anyhow::Result<Figures> {
+    let redis = ground::connect(&stores.redis_url).await?;
+    let mut figures = Figures::default();
+    say("what a job costs Redis");
+    cost::measure(&redis, effort, &mut figures).await?;
+    say("jobs a second");
+    throughput::measure(stores, effort, peer, &mut figures).await?;
+    say("how long a job waits for its handler");
+    latency::measure(stores, effort, &mut figures).await?;
+    say("how often Redis is called");
+    calls::measure(stores, effort, &mut figures).await?;
+    say("claims among many lanes");
+    lanes::measure(&redis, effort, &mut figures).await?;
+    Ok(figures)
+}
+
+fn say(what: &str) {
+    eprintln!("bench: {what}");
+}
