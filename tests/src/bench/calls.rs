@@ -17,9 +17,6 @@ use super::handler::Countdown;
 const FLEET: u64 = 10;
 /// Jobs that the fleet has done before it is idle.
 const DONE_BEFORE: u64 = 500;
-/// After the last settling: its permits' windows (a second) pass, and each worker finds out that
-/// nothing is left.
-const CALMS_DOWN: Duration = Duration::from_secs(3);
 
 /// Commands in batches and commands of an idle fleet.
 ///
@@ -35,7 +32,7 @@ pub async fn measure(
         let commands = commands_per_job(stores, effort.jobs).await?;
         let name = "Redis commands per job from outside, by 50";
         figures.record(name, "commands", Some(Reach::AtMost(0.1)), commands);
-        let per_second = idle_commands(stores, effort.idle).await?;
+        let per_second = idle_commands(stores, effort.calms_down, effort.idle).await?;
         let name = format!("Redis commands a second of each of {FLEET} idle workers");
         figures.record(&name, "commands/s", Some(Reach::AtMost(2.0)), per_second);
     }
@@ -60,7 +57,13 @@ async fn commands_per_job(stores: &Stores, jobs: u64) -> anyhow::Result<f64> {
     Ok(float(commands) / float(jobs))
 }
 
-async fn idle_commands(stores: &Stores, watched: Duration) -> anyhow::Result<f64> {
+/// - `calms_down`: after the last settling; its permits' windows (a second) pass, and each worker
+///   finds out that nothing is left.
+async fn idle_commands(
+    stores: &Stores,
+    calms_down: Duration,
+    watched: Duration,
+) -> anyhow::Result<f64> {
     let toll = Toll::to(&stores.redis_url).await?;
     let stores = Stores { redis_url: toll.url().to_owned(), ..stores.clone() };
     let countdown = Arc::new(Countdown::from(DONE_BEFORE));
@@ -69,7 +72,7 @@ async fn idle_commands(stores: &Stores, watched: Duration) -> anyhow::Result<f64
     let jobs = checks(&crew.lane, SHARING, Priority::Bulk, 0..DONE_BEFORE, usual_id);
     crew.queue.enqueue(&jobs).await?;
     countdown.over().await;
-    sleep(CALMS_DOWN).await;
+    sleep(calms_down).await;
     let before = toll.seen();
     sleep(watched).await;
     let commands = toll.seen() - before;

@@ -80,7 +80,9 @@ impl Crew {
     ///
     /// When a pool has failed.
     pub async fn settled(&mut self) -> anyhow::Result<()> {
-        self.lifecycle.stop();
+        if !self.pools.is_empty() {
+            self.lifecycle.stop();
+        }
         while let Some(ended) = self.pools.join_next().await {
             ended.context("a worker")?;
         }

@@ -17,6 +17,8 @@ pub struct Effort {
     pub samples: u64,
     /// How many bulk jobs webhooks wait behind, from few to many.
     pub depths: Vec<u64>,
+    /// How long a fleet gets to find out that it is idle.
+    pub calms_down: Duration,
     /// How long an idle fleet is watched.
     pub idle: Duration,
     /// Lanes, and how many of them have something to run.
@@ -37,6 +39,7 @@ impl Effort {
             worked: 50_000,
             samples: 500,
             depths: vec![1_000, 10_000, 100_000, 1_000_000],
+            calms_down: Duration::from_secs(3),
             idle: Duration::from_secs(10),
             lanes: (10_000, 100),
             claims: 2_000,
@@ -53,7 +56,8 @@ impl Effort {
             worked: 2_000,
             samples: 20,
             depths: vec![100, 1_000],
-            idle: Duration::from_secs(1),
+            calms_down: Duration::from_millis(100),
+            idle: Duration::from_millis(500),
             lanes: (200, 20),
             claims: 100,
             patience: Duration::from_mins(1),

@@ -77,7 +77,8 @@ pub async fn clear(redis: &ConnectionManager, namespace: &str) -> anyhow::Result
 
 /// A million requests a second, in bursts of a thousand.
 fn ample(batch: u32) -> LaneLimits {
-    let quota = Quota { burst: 1_000, ..Quota::new("ample", 1_000_000, Duration::from_secs(1)) };
+    let (burst, headroom) = (1_000, 5);
+    let quota = Quota { burst, headroom, ..Quota::new("ample", 1_000_000, Duration::from_secs(1)) };
     let profile = KindLimits { batch, cost: 1, quotas: vec![0] };
     LaneLimits { quotas: vec![quota], kinds: BTreeMap::from([("profile".to_owned(), profile)]) }
 }
@@ -134,18 +135,6 @@ impl Server {
     /// Memory that it has allocated, in bytes.
     pub async fn memory_bytes(&self) -> anyhow::Result<f64> {
         field(&self.info("memory").await?, "used_memory")
-    }
-
-    /// Calls of scripts, and the time spent in them in microseconds.
-    pub async fn scripts(&self) -> anyhow::Result<(f64, f64)> {
-        let info = self.info("commandstats").await?;
-        let line = info.lines().find_map(|line| line.strip_prefix("cmdstat_evalsha:"));
-        let Some(line) = line else { return Ok((0.0, 0.0)) };
-        let of = |name: &str| {
-            let value = line.split(',').find_map(|pair| pair.strip_prefix(name));
-            value.and_then(|value| value.parse::<f64>().ok()).context("commandstats of evalsha")
-        };
-        Ok((of("calls=")?, of("usec=")?))
     }
 
     async fn info(&self, section: &str) -> anyhow::Result<String> {

@@ -27,9 +27,9 @@ pub async fn measure(
     let (many, runnable) = effort.lanes;
     for _ in 0..effort.runs {
         let few_us = time_per_claim(redis, FEW, FEW, effort.claims).await?;
-        figures.record(&format!("Redis time per claim, {FEW} lanes"), "us", None, few_us);
+        figures.record(&format!("Redis CPU per claim, {FEW} lanes"), "us", None, few_us);
         let many_us = time_per_claim(redis, many, runnable, effort.claims).await?;
-        let name = format!("Redis time per claim, {many} lanes, {runnable} of them runnable");
+        let name = format!("Redis CPU per claim, {many} lanes, {runnable} of them runnable");
         figures.record(&name, "us", None, many_us);
         let name = format!("claim with {many} lanes beside {FEW}");
         figures.record(&name, "x", Some(Reach::AtMost(2.0)), many_us / few_us);
@@ -37,7 +37,7 @@ pub async fn measure(
     Ok(())
 }
 
-/// Microseconds inside the script. Each claim asks for one batch of the lanes that the last one
+/// Microseconds of Redis' processor. Each claim asks for one batch of the lanes that the last one
 /// named as due, as a worker does. Jobs are not settled, so that nothing but claims is counted.
 async fn time_per_claim(
     redis: &ConnectionManager,
@@ -64,18 +64,16 @@ async fn time_per_claim(
     }
 
     let mut due = due_after(queue.claim(&[], 1).await?.due)?;
-    let (calls_before, us_before) = server.scripts().await?;
+    let before = server.cpu_us().await?;
     for _ in 0..claims {
         let claimed = queue.claim(&due, 1).await?;
         ensure!(claimed.batches.len() == 1, "a claim brought {} batches", claimed.batches.len());
         due = due_after(claimed.due)?;
         drop(claimed.batches);
     }
-    let (calls, us) = server.scripts().await?;
+    let spent = server.cpu_us().await? - before;
     ground.clear().await?;
-    // Whoever else uses the server shows here: only claims are to be counted.
-    let counted = (calls - calls_before).max(float(claims));
-    Ok((us - us_before) / counted)
+    Ok(spent / float(claims))
 }
 
 fn due_after(names: Vec<String>) -> anyhow::Result<Vec<Lane>> {
