@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells the lints that what the tests share may unwrap too.
 #[cfg(test)]
+mod bench;
+#[cfg(test)]
 mod door;
 #[cfg(test)]
 mod faults;

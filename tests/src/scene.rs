@@ -381,7 +381,11 @@ fn log() {
 }
 
 /// The address of the database that `db` is connected to.
-fn database_url(db: &PgPool) -> anyhow::Result<String> {
+///
+/// # Errors
+///
+/// When `DATABASE_URL` is not set.
+pub fn database_url(db: &PgPool) -> anyhow::Result<String> {
     let url = std::env::var("DATABASE_URL").context("DATABASE_URL: run cargo xtask test")?;
     let mut url = Url::parse(&url)?;
     let options = db.connect_options();

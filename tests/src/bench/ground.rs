@@ -8,7 +8,8 @@ use common::ids::Lane;
 use common::job::{Job, Priority, Task};
 use common::queue::{Keys, LaneBook, Ledger, QueueSettings, RedisQueue};
 use common::quota::{KindLimits, LaneLimits, Quota};
-use redis::aio::ConnectionManager;
+use redis::RedisError;
+use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use uuid::Uuid;
 
 /// Jobs that share a request, and that are enqueued with one call.
@@ -16,9 +17,14 @@ pub const BATCH: usize = 50;
 /// Keys that are deleted with one call.
 const DELETED_AT_ONCE: usize = 500;
 
+/// Deleting a million jobs takes a while.
+const ANSWERS_WITHIN: Duration = Duration::from_mins(1);
+
 /// A connection to the server.
-pub async fn connect(url: &str) -> anyhow::Result<ConnectionManager> {
-    ConnectionManager::new(redis::Client::open(url)?).await.context("redis")
+pub async fn connect(url: &str) -> Result<ConnectionManager, RedisError> {
+    let settings = ConnectionManagerConfig::new().set_response_timeout(Some(ANSWERS_WITHIN));
+    let client = redis::Client::open(url)?;
+    ConnectionManager::new_with_config(client, settings).await
 }
 
 /// Lanes with more quota than is ever used.

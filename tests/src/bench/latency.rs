@@ -19,6 +19,8 @@ use super::handler::Watch;
 
 /// What a bulk job takes: the request of a fast platform.
 const REQUEST: Duration = Duration::from_millis(20);
+/// As many may wait as will: the slowest webhooks are slower by this at most.
+const FLAT: f64 = 1.5;
 /// Workers that bulk jobs keep busy.
 const BUSY_WORKERS: usize = 2;
 /// Jobs of a run that are not counted: connections, scripts and caches are cold.
@@ -52,6 +54,7 @@ pub async fn measure(
     }
     let free = figures.median(IDLE_P99).context("no idle run")?;
     let mut busy = Busy::start(stores).await?;
+    let mut behind_few = Vec::new();
     for &depth in &effort.depths {
         busy.fill(depth).await?;
         for run in 0..effort.runs {
@@ -62,6 +65,14 @@ pub async fn measure(
             figures.record(&format!("{behind}: p99"), "ms", None, p99);
             let name = format!("{behind}: p99 beside a free worker's");
             figures.record(&name, "x", Some(Reach::AtMost(2.0)), p99 / free);
+            match behind_few.get(run) {
+                None => behind_few.push(p99),
+                Some(few) if effort.depths.last() == Some(&depth) => {
+                    let name = format!("webhook p99 behind {depth} beside the fewest");
+                    figures.record(&name, "x", Some(Reach::AtMost(FLAT)), p99 / few);
+                }
+                Some(_) => {}
+            }
         }
     }
     busy.crew.end().await

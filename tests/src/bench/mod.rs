@@ -93,9 +93,11 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let benches = arguments.bench.map_or_else(|| Bench::value_variants().to_vec(), |b| vec![b]);
     for bench in benches {
-        let figures = match bench {
-            Bench::Queue => arguments.queue().await?,
+        let mut figures = Figures::default();
+        let measured = match bench {
+            Bench::Queue => arguments.queue(&mut figures).await,
         };
+        // What was measured before something failed is worth showing.
         let lines: Result<Vec<String>, _> =
             figures.all().iter().map(|figure| figure.json_line(bench.name())).collect();
         let lines = lines?.join("\n");
@@ -105,12 +107,13 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let table = table::table(figures.all());
         let mut out = std::io::stdout().lock();
         writeln!(out, "{lines}\n\n{table}")?;
+        measured?;
     }
     Ok(())
 }
 
 impl Arguments {
-    async fn queue(&self) -> anyhow::Result<Figures> {
+    async fn queue(&self, figures: &mut Figures) -> anyhow::Result<()> {
         let runs = usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?;
         let effort = if self.quick { Effort::quick(runs) } else { Effort::whole(runs) };
         let peer = match (&self.peer, &self.peer_redis_url) {
@@ -124,25 +127,32 @@ impl Arguments {
             Stores { redis_url: self.redis_url.clone(), database_url: self.database_url.clone() };
         let url = stores.database_url.clone().into();
         store::migrate(&store::connect(&url, 1, SERVERS_ANSWER).await?).await?;
-        queue(&stores, &effort, peer.as_ref()).await
+        queue(&stores, &effort, peer.as_ref(), figures).await
     }
 }
 
 /// Every figure of the queue.
-async fn queue(stores: &Stores, effort: &Effort, peer: Option<&Peer>) -> anyhow::Result<Figures> {
+///
+/// # Errors
+///
+/// When something cannot be measured.
+pub async fn queue(
+    stores: &Stores,
+    effort: &Effort,
+    peer: Option<&Peer>,
+    figures: &mut Figures,
+) -> anyhow::Result<()> {
     let redis = ground::connect(&stores.redis_url).await?;
-    let mut figures = Figures::default();
     say("what a job costs Redis");
-    cost::measure(&redis, effort, &mut figures).await?;
+    cost::measure(&redis, effort, figures).await?;
     say("jobs a second");
-    throughput::measure(stores, effort, peer, &mut figures).await?;
+    throughput::measure(stores, effort, peer, figures).await?;
     say("how long a job waits for its handler");
-    latency::measure(stores, effort, &mut figures).await?;
+    latency::measure(stores, effort, figures).await?;
     say("how often Redis is called");
-    calls::measure(stores, effort, &mut figures).await?;
+    calls::measure(stores, effort, figures).await?;
     say("claims among many lanes");
-    lanes::measure(&redis, effort, &mut figures).await?;
-    Ok(figures)
+    lanes::measure(&redis, effort, figures).await
 }
 
 fn say(what: &str) {

@@ -3,10 +3,11 @@
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
-use redis::aio::ConnectionManager;
 use serde::Deserialize;
 use tokio::process::Command;
 use tokio::time::timeout;
+
+use super::ground;
 
 /// How much of a failed driver's complaint is shown, in characters.
 const COMPLAINT_MAX: usize = 1_000;
@@ -38,7 +39,7 @@ pub struct Measured {
 pub enum PeerError {
     /// Its Redis cannot be emptied before it.
     #[error("the peer's Redis: {0}")]
-    Redis(#[from] redis::RedisError),
+    Redis(redis::RedisError),
     /// No shell.
     #[error("the peer's driver cannot be started: {0}")]
     Start(std::io::Error),
@@ -81,9 +82,8 @@ impl Peer {
     ///
     /// [`PeerError`].
     pub async fn run(&self, jobs: u64, patience: Duration) -> Result<Measured, PeerError> {
-        let client = redis::Client::open(self.redis_url.as_str())?;
-        let mut redis = ConnectionManager::new(client).await?;
-        redis::cmd("FLUSHALL").exec_async(&mut redis).await?;
+        let mut redis = ground::connect(&self.redis_url).await.map_err(PeerError::Redis)?;
+        redis::cmd("FLUSHALL").exec_async(&mut redis).await.map_err(PeerError::Redis)?;
         drive(&self.command, &self.redis_url, jobs, patience).await
     }
 }
