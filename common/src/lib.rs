@@ -7,7 +7,9 @@ pub mod lifecycle;
 pub mod retry;
 pub mod telemetry;
 
+pub mod confidence;
 pub mod drift;
+pub mod freshness;
 pub mod job;
 pub mod link;
 pub mod quota;

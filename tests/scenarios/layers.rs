@@ -14,6 +14,8 @@ const MODULES: [(&str, &[&str]); 14] = [
     ("lifecycle", &[]),
     ("telemetry", &[]),
     ("drift", &[]),
+    ("freshness", &[]),
+    ("confidence", &[]),
     ("job", &["ids"]),
     ("quota", &["ids"]),
     ("credentials", &["ids"]),

@@ -1,0 +1,74 @@
+//! Keeps a lane's spending at the quota that is left over, by moving the price of a look.
+
+use super::special::non_negative;
+
+/// How fast the price moves. The defaults suit every lane; see the tests and the bench.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct ControllerSettings {
+    /// k: by how much ln lambda falls in an hour when nothing is due, and rises when twice as
+    /// much is due as can be granted.
+    pub gain_per_hour: f64,
+    /// A lane that can grant fewer looks within the horizon is steered as if it could grant so
+    /// many: one record more or less must not move the price by much.
+    pub least_capacity: f64,
+    /// The most that ln lambda moves in one tick.
+    pub most_per_tick: f64,
+}
+
+impl Default for ControllerSettings {
+    fn default() -> Self {
+        Self { gain_per_hour: 12.0, least_capacity: 10.0, most_per_tick: 0.25 }
+    }
+}
+
+/// Prices outside of these are nobody's: a look worth a microsecond, or a thousand years.
+const PRICE_DAYS: (f64, f64) = (1e-11, 1e15);
+
+/// The price lambda of one lane.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct PriceController {
+    ln_price: f64,
+    settings: ControllerSettings,
+}
+
+impl PriceController {
+    /// Begins at `price`: what was stored last, or [`super::optimum`] of a sample.
+    pub fn new(price: f64, settings: ControllerSettings) -> Self {
+        let price = non_negative(price, PRICE_DAYS.1).max(PRICE_DAYS.0);
+        let settings = ControllerSettings {
+            gain_per_hour: non_negative(settings.gain_per_hour, 1e3),
+            least_capacity: non_negative(settings.least_capacity, 1e9).max(1.0),
+            most_per_tick: non_negative(settings.most_per_tick, 10.0),
+        };
+        Self { ln_price: price.ln(), settings }
+    }
+
+    /// lambda, in days of freshness times weight.
+    pub fn price(&self) -> f64 {
+        self.ln_price.exp()
+    }
+
+    /// ln lambda += k * elapsed * (due - capacity)/capacity, bounded.
+    ///
+    /// So the stock of due records is kept at what one horizon can work off: less, and quota is
+    /// lost while nothing is due; more, and the records in it are older than they should be. It
+    /// steers on spending. V of what is looked at saturates and would say nothing about how much
+    /// too low the price is.
+    ///
+    /// - `due`: records worth a look at the present price, those that wait in the queue included.
+    /// - `capacity`: looks that can be granted within the planning horizon (a minute or a few).
+    ///   Without any the price rests: a frozen lane has no opinion.
+    /// - `elapsed_hours`: since the tick before.
+    pub fn tick(&mut self, due: f64, capacity: f64, elapsed_hours: f64) {
+        let capacity = non_negative(capacity, f64::MAX);
+        if capacity <= 0.0 {
+            return;
+        }
+        let capacity = capacity.max(self.settings.least_capacity);
+        let excess = (non_negative(due, f64::MAX) - capacity) / capacity;
+        let most = self.settings.most_per_tick;
+        let step = self.settings.gain_per_hour * non_negative(elapsed_hours, 1e3) * excess;
+        self.ln_price += step.clamp(-most, most);
+        self.ln_price = self.ln_price.clamp(PRICE_DAYS.0.ln(), PRICE_DAYS.1.ln());
+    }
+}

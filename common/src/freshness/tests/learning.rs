@@ -1,0 +1,197 @@
+//! What is believed of a record after what was seen of it.
+
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::super::gamma::{Gamma, GammaEvidence};
+use super::super::grid::{GridEvidence, GridPrior, PER_DAY};
+use super::super::{Belief, Evidence, Notices, Observation};
+use super::{assert_near, integral};
+
+const UNCHANGED: Observation = Observation { exposure_days: 2.0, changed: false, noticed: false };
+
+/// The mean of `f` under a Gamma distribution, by numerical integration over its density.
+fn mean_under(gamma: Gamma, f: impl Fn(f64) -> f64) -> f64 {
+    let (shape, exposure) = (gamma.shape(), gamma.exposure_days());
+    let density = |rate: f64| {
+        if rate > 0.0 { rate.powf(shape - 1.0) * (-rate * exposure).exp() } else { 0.0 }
+    };
+    let end = (shape + 40.0) / exposure;
+    integral(end, |rate| density(rate) * f(rate)) / integral(end, density)
+}
+
+#[test]
+fn a_found_change_keeps_the_moments_of_the_exact_posterior() {
+    let prior = Gamma::new(2.0, 10.0);
+    let cases = [
+        (Notices::NONE, 3.0, false),
+        (Notices::new(0.8, 0.0), 3.0, false),
+        (Notices::new(0.8, 0.05), 3.0, false),
+        (Notices::new(0.8, 0.5), 3.0, true),
+        (Notices::new(0.1, 0.5), 40.0, true),
+        (Notices::new(0.8, 0.0), 3.0, true),
+    ];
+    for (notices, days, noticed) in cases {
+        let (q, n) = (notices.recall(), notices.false_per_day());
+        let likelihood = |rate: f64| {
+            let found = -(-(1.0 - q) * rate * days).exp_m1();
+            let what = if noticed { q * rate + n * found } else { found };
+            (-q * rate * days).exp() * what
+        };
+        let evidence = mean_under(prior, likelihood);
+        let mean = mean_under(prior, |rate| rate * likelihood(rate)) / evidence;
+        let square = mean_under(prior, |rate| rate * rate * likelihood(rate)) / evidence;
+        let seen = Observation { exposure_days: days, changed: true, noticed };
+        let after = GammaEvidence::default().observe(&prior, &notices, &seen).belief(&prior);
+        assert_near(after.mean_per_day(), mean, 1e-5);
+        assert_near(after.mean_per_day() / after.exposure_days(), square - mean * mean, 1e-4);
+    }
+}
+
+#[test]
+fn an_announced_change_counts_one() {
+    let prior = Gamma::new(2.0, 10.0);
+    let notices = Notices::new(0.9, 0.0);
+    let seen = Observation { exposure_days: 5.0, changed: true, noticed: true };
+    let evidence = GammaEvidence::default().observe(&prior, &notices, &seen);
+    assert_near(evidence.changes, 1.0, 1e-9);
+    assert_near(evidence.exposure_days, 4.5, 1e-9);
+}
+
+#[test]
+fn without_a_change_the_exposure_grows() {
+    let evidence = GammaEvidence::default().observe(&Gamma::default(), &Notices::NONE, &UNCHANGED);
+    assert_eq!(evidence, GammaEvidence { changes: 0.0, exposure_days: 2.0 });
+}
+
+#[test]
+fn what_a_gamma_belief_is_worth_is_the_mean_over_its_rates() {
+    for notices in [
+        Notices::NONE,
+        Notices::new(1e-12, 0.0),
+        Notices::new(0.3, 0.0),
+        Notices::new(0.99, 0.0),
+        Notices::new(0.0, 0.2),
+        Notices::new(0.9, 0.01),
+        Notices::new(0.5, 5.0),
+    ] {
+        for (shape, exposure) in [(1.0, 4.0), (1.7, 3.0), (0.6, 20.0), (30.0, 10.0)] {
+            let gamma = Gamma::new(shape, exposure);
+            for age in [0.01, 0.5, 10.0, 300.0] {
+                let gain = gamma.gain(&notices, age);
+                let value = mean_under(gamma, |rate| notices.habits(rate, 1.0).gain(age).value);
+                let slope =
+                    mean_under(gamma, |rate| notices.habits(rate, 1.0).gain(age).slope_per_day);
+                assert_near(gain.value, value, 1e-4);
+                assert_near(gain.slope_per_day, slope, 1e-4);
+            }
+        }
+    }
+}
+
+#[test]
+fn a_belief_says_how_likely_a_record_is_still_true() {
+    let gamma = Gamma::new(1.5, 6.0);
+    assert_near(gamma.still_true(3.0), mean_under(gamma, |rate| (-3.0 * rate).exp()), 1e-5);
+    let grid = GridEvidence::default().belief(&GridPrior::default());
+    let mean = PER_DAY.iter().map(|rate| (-3.0 * rate).exp()).sum::<f64>() / 16.0;
+    assert_near(grid.still_true(3.0), mean, 1e-12);
+}
+
+/// Looks at random intervals at a record that changes `rate` times a day.
+fn looks(rate: f64, days_apart: f64, count: usize, seed: u64) -> Vec<Observation> {
+    let mut chance = SmallRng::seed_from_u64(seed);
+    (0..count)
+        .map(|_| {
+            let exposure_days = days_apart * (0.2 + 1.6 * chance.random::<f64>());
+            let changed = chance.random::<f64>() < -(-rate * exposure_days).exp_m1();
+            Observation { exposure_days, changed, noticed: false }
+        })
+        .collect()
+}
+
+fn learn<E: Evidence>(prior: &E::Prior, seen: &[Observation]) -> E {
+    seen.iter().fold(E::default(), |evidence, one| evidence.observe(prior, &Notices::NONE, one))
+}
+
+#[test]
+fn both_learners_find_the_rate_although_a_look_counts_several_changes_as_one() {
+    // A look every two rates: the naive estimate, changes over exposure, is too low by half.
+    let seen = looks(1.0, 2.0, 400, 7);
+    let naive = seen.iter().filter(|one| one.changed).count() as f64
+        / seen.iter().map(|one| one.exposure_days).sum::<f64>();
+    assert!(naive < 0.5);
+    let gamma = learn::<GammaEvidence>(&Gamma::default(), &seen).belief(&Gamma::default());
+    assert!((0.75..1.3).contains(&gamma.mean_per_day()), "{gamma:?}");
+    let grid = learn::<GridEvidence>(&GridPrior::default(), &seen).belief(&GridPrior::default());
+    assert!((0.75..1.3).contains(&grid.mean_per_day()), "{grid:?}");
+}
+
+#[test]
+fn habits_may_change() {
+    let mut seen = looks(0.05, 3.0, 300, 1);
+    seen.extend(looks(2.0, 1.0, 10, 2));
+    let grid = learn::<GridEvidence>(&GridPrior::default(), &seen).belief(&GridPrior::default());
+    assert!(grid.mean_per_day() > 0.4, "{grid:?}");
+}
+
+#[test]
+fn old_evidence_is_forgotten_by_elapsed_time() {
+    let prior = Gamma::new(1.0, 10.0);
+    let old = GammaEvidence { changes: 100.0, exposure_days: 100.0 };
+    let week = Observation { exposure_days: 7.0, ..UNCHANGED };
+    let after = old.observe(&prior, &Notices::NONE, &week);
+    assert_near(after.changes, 98.0, 1e-9);
+    assert_near(after.exposure_days, 105.0, 1e-9);
+}
+
+#[test]
+fn a_notice_outage_makes_every_record_worth_more_at_once() {
+    let gamma = Gamma::new(5.0, 10.0);
+    let before = gamma.threshold_age_days(&Notices::new(0.95, 0.0), 1.0, 0.01).unwrap();
+    let after = gamma.threshold_age_days(&Notices::NONE, 1.0, 0.01).unwrap();
+    assert!(after < before / 3.0, "{after} {before}");
+}
+
+#[test]
+fn the_gamma_prior_is_that_of_the_type() {
+    // Rates that are Gamma(2, 4): mean 0.5, sums of two exponential variables.
+    let mut chance = SmallRng::seed_from_u64(3);
+    let mut prior = Gamma::default();
+    let records: Vec<GammaEvidence> = (0..400)
+        .map(|seed| {
+            let rate = -(chance.random::<f64>() * chance.random::<f64>()).ln() / 4.0;
+            learn(&prior, &looks(rate, 1.0, 100, seed))
+        })
+        .collect();
+    for _ in 0..5 {
+        prior = GammaEvidence::refit(&prior, records.iter().copied());
+    }
+    assert_near(prior.mean_per_day(), 0.5, 0.1);
+    assert!((1.4..2.8).contains(&prior.shape()), "{prior:?}");
+}
+
+#[test]
+fn the_grid_prior_finds_two_sorts_of_record() {
+    let mut prior = GridPrior::default();
+    let records: Vec<GridEvidence> = (0..200)
+        .map(|seed| {
+            let rate = if seed % 5 == 0 { 4.0 } else { 1.0 / 64.0 };
+            learn(&prior, &looks(rate, 2.0, 20, seed))
+        })
+        .collect();
+    for _ in 0..30 {
+        prior = GridEvidence::refit(&prior, records.iter().copied());
+    }
+    let slow: f64 = prior.weights()[..6].iter().sum();
+    let fast: f64 = prior.weights()[9..].iter().sum();
+    assert_near(slow, 0.8, 0.05);
+    assert_near(fast, 0.2, 0.1);
+}
+
+#[test]
+fn grid_evidence_survives_its_bytes() {
+    let evidence = learn::<GridEvidence>(&GridPrior::default(), &looks(0.3, 2.0, 9, 5));
+    assert_eq!(GridEvidence::from_bytes(&evidence.to_bytes()), evidence);
+    assert_eq!(GridEvidence::from_bytes(&[]), GridEvidence::default());
+}
