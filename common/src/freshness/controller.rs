@@ -6,23 +6,24 @@ use super::special::non_negative;
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ControllerSettings {
     /// k: by how much ln lambda falls in an hour when nothing is due, and rises when twice as
-    /// much is due as can be granted.
+    /// much is due as can be granted, or more.
     pub gain_per_hour: f64,
     /// A lane that can grant fewer looks within the horizon is steered as if it could grant so
     /// many: one record more or less must not move the price by much.
     pub least_capacity: f64,
-    /// The most that ln lambda moves in one tick.
-    pub most_per_tick: f64,
 }
 
 impl Default for ControllerSettings {
     fn default() -> Self {
-        Self { gain_per_hour: 12.0, least_capacity: 10.0, most_per_tick: 0.25 }
+        Self { gain_per_hour: 12.0, least_capacity: 10.0 }
     }
 }
 
 /// Prices outside of these are nobody's: a look worth a microsecond, or a thousand years.
 const PRICE_DAYS: (f64, f64) = (1e-11, 1e15);
+
+/// What was due longer ago than this says little about now.
+const MOST_ELAPSED_HOURS: f64 = 0.1;
 
 /// The price lambda of one lane.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -38,7 +39,6 @@ impl PriceController {
         let settings = ControllerSettings {
             gain_per_hour: non_negative(settings.gain_per_hour, 1e3),
             least_capacity: non_negative(settings.least_capacity, 1e9).max(1.0),
-            most_per_tick: non_negative(settings.most_per_tick, 10.0),
         };
         Self { ln_price: price.ln(), settings }
     }
@@ -48,7 +48,10 @@ impl PriceController {
         self.ln_price.exp()
     }
 
-    /// ln lambda += k * elapsed * (due - capacity)/capacity, bounded.
+    /// ln lambda += k * elapsed * (due - capacity)/capacity, the last factor within -1 and 1.
+    ///
+    /// Within these bounds the price moves by k * elapsed at most, however many records of a
+    /// large mirror stand just below it: it may flutter by that, never swing.
     ///
     /// So the stock of due records is kept at what one horizon can work off: less, and quota is
     /// lost while nothing is due; more, and the records in it are older than they should be. It
@@ -66,9 +69,8 @@ impl PriceController {
         }
         let capacity = capacity.max(self.settings.least_capacity);
         let excess = (non_negative(due, f64::MAX) - capacity) / capacity;
-        let most = self.settings.most_per_tick;
-        let step = self.settings.gain_per_hour * non_negative(elapsed_hours, 1e3) * excess;
-        self.ln_price += step.clamp(-most, most);
+        let hours = non_negative(elapsed_hours, MOST_ELAPSED_HOURS);
+        self.ln_price += self.settings.gain_per_hour * hours * excess.min(1.0);
         self.ln_price = self.ln_price.clamp(PRICE_DAYS.0.ln(), PRICE_DAYS.1.ln());
     }
 }

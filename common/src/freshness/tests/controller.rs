@@ -82,7 +82,7 @@ fn the_price_settles_where_the_quota_is_spent_and_does_not_swing() {
     for start in [1e-9, 1e-3, 1e3] {
         for looks_per_hour in [100.0, 600.0] {
             let mut lane = Lane::new(start);
-            lane.hours(8, looks_per_hour);
+            lane.hours(12, looks_per_hour);
             for hour in 0..8 {
                 let Hour { spent, swing } = lane.hour(looks_per_hour);
                 let case = format!("from {start} at {looks_per_hour}, hour {hour}");
@@ -122,6 +122,24 @@ fn rates_ten_times_higher_or_lower_are_followed_within_an_hour() {
             assert!(swing < 1.6, "by {factor}, hour {hour}: {swing}");
         }
     }
+}
+
+#[test]
+fn among_millions_of_records_the_price_flutters_but_does_not_swing() {
+    // So many stand just below the price that any fall makes far too many due, and any rise none.
+    let mut controller = PriceController::new(0.01, ControllerSettings::default());
+    let worth = 0.02_f64;
+    let second = 1.0 / 3600.0;
+    let (mut low, mut high) = (f64::INFINITY, 0.0_f64);
+    for tick in 0..7200 {
+        let due = if controller.price() <= worth { 1e6 } else { 0.0 };
+        controller.tick(due, 16.0, second);
+        if tick > 3600 {
+            low = low.min(controller.price());
+            high = high.max(controller.price());
+        }
+    }
+    assert!(low < worth && worth < high && high / low < 1.01, "{low} to {high}");
 }
 
 #[test]

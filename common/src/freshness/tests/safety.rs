@@ -119,10 +119,10 @@ proptest! {
     #[test]
     fn the_price(
         start in any_number(), due in any_number(), capacity in any_number(),
-        hourly in any_number(), gain in any_number(), most in any_number(),
+        hourly in any_number(), gain in any_number(),
     ) {
         let settings = ControllerSettings {
-            gain_per_hour: gain, least_capacity: hourly, most_per_tick: most,
+            gain_per_hour: gain, least_capacity: hourly,
         };
         for settings in [settings, ControllerSettings::default()] {
             let mut controller = PriceController::new(start, settings);
