@@ -19,6 +19,8 @@ use crate::{
 pub enum Bench {
     /// The queue: what a job costs Redis, how fast it goes through, how long it waits.
     Queue,
+    /// Freshness: how stale records are under each policy, in simulated time.
+    Freshness,
 }
 
 /// What to measure, and how much.

@@ -53,7 +53,7 @@ impl Gamma {
     /// The likelihood of D is e^(-q D t) [x D + y (1 - e^(-(1 - q) D t))]: no notice in t, and
     /// then a notice of a change (x = q), or a look (y = 1) or a false notice (y = n) that finds
     /// a silent one. With x = q, y = 0 the posterior is exactly Gamma(shape + 1, exposure + q t).
-    fn after_change(&self, notices: &Notices, days: f64, by_notice: bool) -> Self {
+    pub(super) fn after_change(&self, notices: &Notices, days: f64, by_notice: bool) -> Self {
         let recall = notices.recall();
         let (told, found) = notices.causes(by_notice);
         // Less than a tenth of a millisecond is as good as none, and none would be 0/0.
@@ -148,6 +148,14 @@ impl Belief for Gamma {
     fn still_true(&self, exposure_days: f64) -> f64 {
         let days = non_negative(exposure_days, MAX_AGE_DAYS);
         (-self.shape * (days / self.exposure_days).ln_1p()).exp()
+    }
+
+    /// The root of the trigamma function of alpha: 1/alpha^2, and its asymptotic series from
+    /// alpha + 1 on.
+    fn ln_spread(&self) -> f64 {
+        let next = 1.0 / (self.shape + 1.0);
+        let tail = next * (1.0 + next * (0.5 + next / 6.0));
+        (1.0 / (self.shape * self.shape) + tail).sqrt()
     }
 
     fn gain(&self, notices: &Notices, age_days: f64) -> Gain {

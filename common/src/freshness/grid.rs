@@ -35,9 +35,10 @@ pub const PER_DAY: [f64; POINTS] = [
 /// A rate that seems less likely than the likeliest by this much, in nats, is not told from one
 /// that seems less likely still: a record whose habits change is soon believed.
 const FLOOR: f32 = -20.0;
-/// The prior gives every point at least its part of this.
-const SPREAD: f64 = 0.02;
-const _: () = assert!(POINTS == 16, "SPREAD and UNIFORM are for 16 points");
+/// The prior gives every point at least its part of this. Where looks are rare the records' own
+/// evidence cannot keep a fast minority in the prior, and without it nobody would look for one.
+const SPREAD: f64 = 0.1;
+const _: () = assert!(POINTS == 16, "UNIFORM is for 16 points");
 const UNIFORM: f64 = 1.0 / 16.0;
 
 /// How likely what was seen of a record is for each rate: logarithms, the largest 0. Stored as
@@ -123,7 +124,7 @@ impl Evidence for GridEvidence {
         GridBelief(belief)
     }
 
-    /// The mean of the records' beliefs, one step of the EM algorithm for the mixture, with 2 %
+    /// The mean of the records' beliefs, one step of the EM algorithm for the mixture, with 10 %
     /// spread over all rates, so that none is ruled out.
     fn refit(prior: &GridPrior, records: impl IntoIterator<Item = Self>) -> GridPrior {
         let (mut count, mut sums) = (0.0, [0.0; POINTS]);
@@ -183,6 +184,11 @@ impl Belief for GridBelief {
     fn still_true(&self, exposure_days: f64) -> f64 {
         let days = non_negative(exposure_days, MAX_AGE_DAYS);
         self.mean_of(|rate| (-rate * days).exp()).min(1.0)
+    }
+
+    fn ln_spread(&self) -> f64 {
+        let mean = self.mean_of(f64::ln);
+        self.mean_of(|rate| (rate.ln() - mean) * (rate.ln() - mean)).sqrt()
     }
 
     fn gain(&self, notices: &Notices, age_days: f64) -> Gain {

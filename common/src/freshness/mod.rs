@@ -20,7 +20,7 @@ mod value;
 
 pub use controller::{ControllerSettings, PriceController};
 pub use notices::{NoticeCounts, Notices};
-pub use observation::{Belief, Evidence, Observation};
+pub use observation::{Belief, EXPLORING, Evidence, Observation};
 pub use population::{Alike, Optimum, at_price, fresh_share_at_random, optimum};
 pub use value::{Gain, Habits, MAX_PER_DAY, MAX_WEIGHT};
 

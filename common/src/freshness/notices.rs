@@ -1,6 +1,8 @@
 //! How far the webhooks of a record type can be trusted on one connection.
 
-use super::observation::{Observation, kept_after};
+use super::gamma::{Gamma, GammaEvidence};
+use super::observation::{Evidence as _, Observation, kept_after};
+use super::solve::MAX_AGE_DAYS;
 use super::special::{non_negative, phi};
 use super::value::{Habits, MAX_PER_DAY};
 
@@ -59,86 +61,94 @@ impl Notices {
     }
 }
 
-/// Counts from which recall and false notices are estimated, for each connection and record
-/// type. Four numbers; they are sums, so that those of several workers can be added.
+/// From what recall and false notices are estimated, for each connection and record type: six
+/// numbers.
+///
+/// The share of announced ones among the changes that were found would overrate the webhooks,
+/// the more so the rarer looks are: a notice hides the silent changes before it, and a look that
+/// comes after none says "changed" once for several. What can be learnt without bias is the rate
+/// of silent changes *per announced one*: rho = (1 - q)/q. In the time in which x announced
+/// changes are expected, a look that no notice preceded finds the record changed with probability
+/// 1 - e^(-rho x): the same censored evidence from which a record's rate is learnt
+/// ([`super::gamma`]), with announced changes for days. q = 1/(1 + rho).
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub struct NoticeCounts {
     /// Changes that a webhook announced.
     pub announced: f64,
-    /// Changes that none announced, found or expected.
+    /// How many were expected in all exposures, from what was believed of the records.
+    pub expected: f64,
+    /// Evidence on rho: silent changes found by looks,
     pub silent: f64,
+    /// and the announced ones that were expected in the time before these looks.
+    pub silent_exposure: f64,
     /// Notices that led to a record which had not changed.
     pub false_notices: f64,
     /// Days of all records together.
     pub exposure_days: f64,
 }
 
+/// Before anything is known: one silent change for each announced one.
+const PRIOR: (f64, f64) = (1.0, 1.0);
+
 impl NoticeCounts {
-    /// What one observation adds.
+    /// The counts after one more observation.
     ///
-    /// Counting what was found would overrate the webhooks: a look finds one change where there
-    /// were several, and a notice hides the silent changes before it. So what cannot be seen
-    /// enters with its expectation under the present estimates, which is the EM algorithm
-    /// (Dempster, Laird and Rubin 1977) a record at a time: a t/(1 - e^(-a t)) silent changes
-    /// where a look found the record changed after t days, a t before a notice, none where it was
-    /// unchanged.
-    ///
-    /// - `changes_per_day`: the mean of what is believed of the record's rate D.
-    pub fn of(seen: &Observation, notices: &Notices, changes_per_day: f64) -> Self {
-        let days = non_negative(seen.exposure_days, super::solve::MAX_AGE_DAYS);
-        let habits = notices.habits(changes_per_day, 1.0);
-        let silent = habits.silent_per_day();
-        // 1 - e^(-a t), and a t/(1 - e^(-a t)), which is 1 where a t is tiny.
-        let any_silent = silent * phi(silent, days);
-        let given_any = if any_silent > 1e-12 { silent * days / any_silent } else { 1.0 };
-        let mut counts = Self { exposure_days: days, ..Self::default() };
+    /// - `notices`: the estimates under which the record's rate was learnt.
+    /// - `changes_per_day`: the mean of what is believed of that rate, before this observation.
+    #[must_use]
+    pub fn observe(&self, notices: &Notices, changes_per_day: f64, seen: &Observation) -> Self {
+        let days = non_negative(seen.exposure_days, MAX_AGE_DAYS);
+        let announced_per_day = notices.recall * non_negative(changes_per_day, MAX_PER_DAY);
+        let expected = announced_per_day * days;
+        let mut after = *self;
+        after.exposure_days += days;
+        after.expected += expected;
         match (seen.noticed, seen.changed) {
-            (false, true) => counts.silent = given_any,
             (true, true) => {
-                let announced_per_day = habits.resets_per_day() - notices.false_per_day();
-                let accidental = notices.false_per_day() * any_silent;
+                // Announced, or a silent change that a false notice happened to find.
+                let silent = notices.habits(changes_per_day, 1.0).silent_per_day();
+                let accidental = notices.false_per_day * silent * phi(silent, days);
                 let either = announced_per_day + accidental;
                 let announced = if either > 0.0 { announced_per_day / either } else { 1.0 };
-                counts.announced = announced;
-                counts.false_notices = 1.0 - announced;
-                counts.silent = announced * silent * days + (1.0 - announced) * given_any;
+                after.announced += announced;
+                after.false_notices += 1.0 - announced;
             }
-            (true, false) => counts.false_notices = 1.0,
-            (false, false) => {}
+            (true, false) => after.false_notices += 1.0,
+            (false, false) => after.silent_exposure += expected,
+            (false, true) => {
+                let prior = Gamma::new(PRIOR.0, PRIOR.1);
+                let before =
+                    GammaEvidence { changes: self.silent, exposure_days: self.silent_exposure };
+                let rho = before.belief(&prior).after_change(&Notices::NONE, expected, false);
+                after.silent = (rho.shape() - PRIOR.0).max(self.silent);
+                after.silent_exposure = (rho.exposure_days() - PRIOR.1).max(self.silent_exposure);
+            }
         }
-        counts
+        after
     }
 
-    /// Both together.
-    #[must_use]
-    pub fn plus(&self, other: &Self) -> Self {
-        Self {
-            announced: self.announced + other.announced,
-            silent: self.silent + other.silent,
-            false_notices: self.false_notices + other.false_notices,
-            exposure_days: self.exposure_days + other.exposure_days,
-        }
-    }
-
-    /// What is left after `elapsed_days`: 98 % a week.
+    /// What is left after `elapsed_days`, a day or so: 98 % a week.
     #[must_use]
     pub fn forget(&self, elapsed_days: f64) -> Self {
         let kept = kept_after(elapsed_days);
         Self {
             announced: self.announced * kept,
+            expected: self.expected * kept,
             silent: self.silent * kept,
+            silent_exposure: self.silent_exposure * kept,
             false_notices: self.false_notices * kept,
             exposure_days: self.exposure_days * kept,
         }
     }
 
-    /// The estimates: the mean of a Beta posterior with a uniform prior for the recall, and of a
-    /// Gamma posterior that begins with no false notice in 30 record-days.
+    /// The estimates; half of the changes announced, and no false notice in 30 record-days, where
+    /// nothing is known.
+    ///
+    /// The expected number of announced changes is set right by the number that came, so that
+    /// rates which were learnt under a wrong recall do no harm.
     pub fn notices(&self) -> Notices {
-        let changes = self.announced + self.silent;
-        Notices::new(
-            (self.announced + 1.0) / (changes + 2.0),
-            self.false_notices / (self.exposure_days + 30.0),
-        )
+        let came = (self.announced + 1.0) / (self.expected + 1.0);
+        let silent = (self.silent + PRIOR.0) / (self.silent_exposure + PRIOR.1) / came;
+        Notices::new(1.0 / (1.0 + silent), self.false_notices / (self.exposure_days + 30.0))
     }
 }

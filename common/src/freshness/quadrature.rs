@@ -7,10 +7,10 @@ const NODES: [(f64, f64); 4] = [
     (0.796_666_477_413_626_7, 0.222_381_034_453_374_48),
     (0.960_289_856_497_536_3, 0.101_228_536_290_376_26),
 ];
-const PANELS: u32 = 3;
+const PANELS: u32 = 2;
 
 /// The integrals over x from 0 to `end` of both parts of `f`, a function that begins to fall on
-/// the scale `scale` and may have a long tail: 24 points, evenly spread over ln(1 + x/scale).
+/// the scale `scale` and may have a long tail: 16 points, evenly spread over ln(1 + x/scale).
 pub(super) fn over_decay(end: f64, scale: f64, f: impl Fn(f64) -> (f64, f64)) -> (f64, f64) {
     let half = (end / scale).ln_1p() / f64::from(2 * PANELS);
     let (mut first, mut second) = (0.0, 0.0);

@@ -41,7 +41,8 @@ pub(super) fn age_days(price: f64, silent_per_day: f64, gain: impl Fn(f64) -> Ga
         if !inside {
             next = (low * high).sqrt();
         }
-        let close = (next - age).abs() <= 1e-9 * age || high - low <= 1e-12 * high;
+        // Newton's steps square their error: after one so small, the next would change nothing.
+        let close = (next - age).abs() <= 1e-5 * age && inside || high - low <= 1e-9 * high;
         age = next;
         if close {
             break;

@@ -7,6 +7,7 @@ pub mod cost;
 pub mod crew;
 pub mod effort;
 pub mod figure;
+pub mod freshness;
 pub mod ground;
 pub mod handler;
 pub mod lanes;
@@ -39,12 +40,15 @@ const SERVERS_ANSWER: Duration = Duration::from_secs(10);
 pub enum Bench {
     /// The queue: what a job costs Redis, how fast it goes through, how long it waits.
     Queue,
+    /// Freshness: how stale records are under each policy, in simulated time.
+    Freshness,
 }
 
 impl Bench {
     const fn name(self) -> &'static str {
         match self {
             Self::Queue => "queue",
+            Self::Freshness => "freshness",
         }
     }
 }
@@ -94,8 +98,14 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let benches = arguments.bench.map_or_else(|| Bench::value_variants().to_vec(), |b| vec![b]);
     for bench in benches {
         let mut figures = Figures::default();
+        let mut table = None;
         let measured = match bench {
             Bench::Queue => arguments.queue(&mut figures).await,
+            Bench::Freshness => {
+                let runs = arguments.runs()?;
+                table = Some(freshness::measure(runs, arguments.quick, &mut figures));
+                Ok(())
+            }
         };
         // What was measured before something failed is worth showing.
         let lines: Result<Vec<String>, _> =
@@ -104,7 +114,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         if let Some(json) = &mut json {
             writeln!(json, "{lines}")?;
         }
-        let table = table::table(figures.all());
+        let table = table.unwrap_or_else(|| table::table(figures.all()));
         let mut out = std::io::stdout().lock();
         writeln!(out, "{lines}\n\n{table}")?;
         measured?;
@@ -113,8 +123,12 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
 }
 
 impl Arguments {
+    fn runs(&self) -> anyhow::Result<usize> {
+        Ok(usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?)
+    }
+
     async fn queue(&self, figures: &mut Figures) -> anyhow::Result<()> {
-        let runs = usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?;
+        let runs = self.runs()?;
         let effort = if self.quick { Effort::quick(runs) } else { Effort::whole(runs) };
         let peer = match (&self.peer, &self.peer_redis_url) {
             (Some(command), Some(redis_url)) => {

@@ -5,7 +5,7 @@ use comfy_table::{CellAlignment, Table, presets};
 use super::figure::{Figure, Reach};
 
 /// The figures as a table.
-pub fn table(figures: &[Figure]) -> String {
+pub fn table<'a>(figures: impl IntoIterator<Item = &'a Figure>) -> String {
     let mut table = Table::new();
     table.load_style(presets::ASCII_MARKDOWN);
     table.set_header(["figure", "unit", "reach", "measured", "min .. max", "runs", "reached"]);

@@ -39,7 +39,7 @@ fn recall_and_false_notices_are_found_although_silent_changes_hide() {
         let mut counts = NoticeCounts::default();
         for seen in life(1.0, truth, 1.5, 20_000) {
             let estimate = counts.notices();
-            counts = counts.plus(&NoticeCounts::of(&seen, &estimate, 1.0));
+            counts = counts.observe(&estimate, 1.0, &seen);
         }
         assert_near(counts.notices().recall(), recall, 0.05);
         assert_near(counts.notices().false_per_day(), 0.2, 0.2);
@@ -55,8 +55,14 @@ fn nothing_known_is_half() {
 
 #[test]
 fn old_counts_are_forgotten() {
-    let counts =
-        NoticeCounts { announced: 90.0, silent: 10.0, false_notices: 4.0, exposure_days: 8.0 };
+    let counts = NoticeCounts {
+        announced: 90.0,
+        expected: 90.0,
+        silent: 10.0,
+        silent_exposure: 90.0,
+        false_notices: 4.0,
+        exposure_days: 8.0,
+    };
     let after = counts.forget(7.0);
     assert_near(after.announced, 88.2, 1e-9);
     assert_near(after.notices().recall(), counts.notices().recall(), 0.01);

@@ -44,8 +44,11 @@ fn ask(belief: &impl Belief, notices: &Notices, weight: f64, price: f64, age: f6
     let gain = belief.gain(notices, age);
     assert!(gain.value.is_finite() && gain.value >= 0.0, "{gain:?}");
     assert!(gain.slope_per_day.is_finite() && gain.slope_per_day >= 0.0, "{gain:?}");
-    if let Some(age) = belief.threshold_age_days(notices, weight, price) {
-        assert!((0.0..=36_500.0).contains(&age), "{age}");
+    assert!(!belief.ln_spread().is_nan() && belief.ln_spread() >= 0.0);
+    for explores in [false, true] {
+        if let Some(age) = belief.planned_age_days(notices, weight, price, explores) {
+            assert!((0.0..=36_500.0).contains(&age), "{age}");
+        }
     }
 }
 
@@ -109,7 +112,7 @@ proptest! {
     fn notice_counts(seen in observations(), rates in any_number(), elapsed in any_number()) {
         let mut counts = NoticeCounts::default();
         for one in seen {
-            counts = counts.plus(&NoticeCounts::of(&one, &counts.notices(), rates)).forget(elapsed);
+            counts = counts.observe(&counts.notices(), rates, &one).forget(elapsed);
         }
         let notices = counts.notices();
         prop_assert!((0.0..1.0).contains(&notices.recall()));

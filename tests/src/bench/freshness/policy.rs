@@ -1,0 +1,304 @@
+//! Who is looked at next.
+
+use std::collections::BinaryHeap;
+
+use common::freshness::{
+    Belief as _, ControllerSettings, EXPLORING, Evidence, Habits, NoticeCounts, Notices,
+    Observation, PriceController,
+};
+use rand::rngs::SmallRng;
+use rand::{RngExt as _, SeedableRng as _};
+
+use super::world::At;
+
+/// Chooses records, and is told what was found.
+pub trait Policy {
+    /// Up to `looks` records to look at now.
+    fn choose(&mut self, now: f64, looks: usize) -> Vec<usize>;
+
+    /// A record was looked at, by a choice of ours or because of a notice.
+    fn seen(&mut self, id: usize, now: f64, seen: &Observation);
+
+    /// Once a simulated day.
+    fn daily(&mut self) {}
+}
+
+/// Any record, whatever its age.
+#[derive(Debug)]
+pub struct Uniform {
+    records: usize,
+    chance: SmallRng,
+}
+
+impl Uniform {
+    /// Among so many records.
+    pub fn new(records: usize) -> Self {
+        Self { records, chance: SmallRng::seed_from_u64(99) }
+    }
+}
+
+impl Policy for Uniform {
+    fn choose(&mut self, _: f64, looks: usize) -> Vec<usize> {
+        (0..looks).map(|_| self.chance.random_range(0..self.records)).collect()
+    }
+
+    fn seen(&mut self, _: usize, _: f64, _: &Observation) {}
+}
+
+/// The record that was not verified for longest; without webhooks this is round robin.
+#[derive(Debug)]
+pub struct OldestFirst {
+    since: Vec<f64>,
+    queue: BinaryHeap<At<usize>>,
+}
+
+impl OldestFirst {
+    /// Among so many records.
+    pub fn new(records: usize) -> Self {
+        let queue = (0..records).map(|what| At { days: 0.0, what }).collect();
+        Self { since: vec![0.0; records], queue }
+    }
+}
+
+impl Policy for OldestFirst {
+    fn choose(&mut self, _: f64, looks: usize) -> Vec<usize> {
+        let mut chosen = Vec::with_capacity(looks);
+        while chosen.len() < looks {
+            let Some(At { days, what }) = self.queue.pop() else { break };
+            if self.since.get(what).is_some_and(|since| since.total_cmp(&days).is_eq()) {
+                chosen.push(what);
+            }
+        }
+        chosen
+    }
+
+    fn seen(&mut self, id: usize, now: f64, _: &Observation) {
+        if let Some(since) = self.since.get_mut(id) {
+            *since = now;
+            self.queue.push(At { days: now, what: id });
+        }
+    }
+}
+
+/// What is known or believed of records.
+pub trait Knowledge {
+    /// The age at which a record is looked at next under a price.
+    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64>;
+
+    /// Learns.
+    fn seen(&mut self, _id: usize, _seen: &Observation) {}
+
+    /// Fits what is believed of the whole type.
+    fn daily(&mut self) {}
+}
+
+/// The true habits, which nobody has.
+#[derive(Debug)]
+pub struct Known(pub Vec<Habits>);
+
+impl Knowledge for Known {
+    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64> {
+        self.0.get(id)?.threshold_age_days(price)
+    }
+}
+
+#[derive(Debug)]
+struct Row<E> {
+    evidence: E,
+    weight: f64,
+    explores: bool,
+}
+
+/// What was learnt on line: of each record, of the type, and of the webhooks.
+#[derive(Debug)]
+pub struct Learnt<E: Evidence> {
+    rows: Vec<Row<E>>,
+    prior: E::Prior,
+    counts: NoticeCounts,
+    notices: Notices,
+    chance: SmallRng,
+}
+
+impl<E: Evidence> Learnt<E> {
+    /// Nothing is known but the weights.
+    pub fn new(weights: impl Iterator<Item = f64>) -> Self {
+        let row = |weight| Row { evidence: E::default(), weight, explores: true };
+        let counts = NoticeCounts::default();
+        Self {
+            rows: weights.map(row).collect(),
+            prior: E::Prior::default(),
+            counts,
+            notices: counts.notices(),
+            chance: SmallRng::seed_from_u64(5),
+        }
+    }
+}
+
+impl<E: Evidence> Knowledge for Learnt<E> {
+    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64> {
+        let row = self.rows.get(id)?;
+        let belief = row.evidence.belief(&self.prior);
+        belief.planned_age_days(&self.notices, row.weight, price, row.explores)
+    }
+
+    fn seen(&mut self, id: usize, seen: &Observation) {
+        let Some(row) = self.rows.get_mut(id) else { return };
+        let mean = row.evidence.belief(&self.prior).mean_per_day();
+        self.counts = self.counts.observe(&self.notices, mean, seen);
+        row.evidence = row.evidence.observe(&self.prior, &self.notices, seen);
+        row.explores = self.chance.random_ratio(1, EXPLORING);
+    }
+
+    fn daily(&mut self) {
+        self.counts = self.counts.forget(1.0);
+        self.notices = self.counts.notices();
+        self.prior = E::refit(&self.prior, self.rows.iter().map(|row| row.evidence));
+    }
+}
+
+/// Single looks that the controller keeps due; of batches, one.
+const KEPT_DUE: usize = 12;
+/// Records whose due time is worked out again in the background, for each look.
+const REFRESHED_PER_LOOK: usize = 2;
+/// How far the price moves in a tick at the most,
+const STEP: f64 = 0.005;
+/// and in the first ticks, which stand for a lane's first hour.
+const FIRST_STEP: f64 = 0.1;
+const FIRST_TICKS: u32 = 200;
+
+/// The rhythm of a lane.
+#[derive(Clone, Copy, Debug)]
+pub struct Rhythm {
+    /// Days between ticks.
+    pub tick_days: f64,
+    /// Looks that a tick may take: what one request carries, or a few single ones.
+    pub looks: usize,
+    /// A request with room left takes what is due next: it costs nothing more.
+    pub fill: bool,
+}
+
+impl Rhythm {
+    /// A lane ticks every second and takes days to go round. Here ticks are longer, and the price
+    /// moves as little in one.
+    fn controller(&self, price: f64, step: f64) -> PriceController {
+        let settings = ControllerSettings {
+            gain_per_hour: step / (24.0 * self.tick_days).min(0.1),
+            ..ControllerSettings::default()
+        };
+        PriceController::new(price, settings)
+    }
+}
+
+/// The planner: an index on when each record comes due, and one price.
+#[derive(Debug)]
+pub struct Index<K> {
+    knowledge: K,
+    since: Vec<f64>,
+    due: Vec<f64>,
+    queue: BinaryHeap<At<usize>>,
+    controller: PriceController,
+    ticks: u32,
+    rhythm: Rhythm,
+    refresh: usize,
+}
+
+impl<K: Knowledge> Index<K> {
+    /// - `price`: where it begins.
+    pub fn new(knowledge: K, records: usize, price: f64, rhythm: Rhythm) -> Self {
+        let mut index = Self {
+            knowledge,
+            since: vec![0.0; records],
+            due: vec![f64::INFINITY; records],
+            queue: BinaryHeap::new(),
+            controller: rhythm.controller(price, FIRST_STEP),
+            ticks: 0,
+            rhythm,
+            refresh: 0,
+        };
+        for id in 0..records {
+            index.plan(id);
+        }
+        index
+    }
+
+    /// When the record comes due under today's price.
+    fn due_at(&self, id: usize) -> f64 {
+        let age = self.knowledge.planned_age_days(id, self.controller.price());
+        let since = self.since.get(id).copied();
+        since.zip(age).map_or(f64::INFINITY, |(since, age)| since + age)
+    }
+
+    /// Enters it into the index; what stood there for it before counts no longer.
+    fn enter(&mut self, id: usize, days: f64) {
+        if let Some(due) = self.due.get_mut(id) {
+            *due = days;
+        }
+        if days.is_finite() {
+            self.queue.push(At { days, what: id });
+        }
+    }
+
+    fn plan(&mut self, id: usize) {
+        self.enter(id, self.due_at(id));
+    }
+}
+
+impl<K: Knowledge> Policy for Index<K> {
+    fn choose(&mut self, now: f64, looks: usize) -> Vec<usize> {
+        // A falling price makes records due earlier than they stand in the index.
+        for _ in 0..REFRESHED_PER_LOOK * looks {
+            self.refresh = (self.refresh + 1) % self.since.len().max(1);
+            self.plan(self.refresh);
+        }
+        let capacity = self.rhythm.looks.max(KEPT_DUE);
+        // More than twice the capacity moves the price no faster.
+        let most = 2 * capacity;
+        let mut ready: Vec<At<usize>> = Vec::with_capacity(most);
+        while ready.len() < most && self.queue.peek().is_some_and(|next| next.days <= now) {
+            let Some(next) = self.queue.pop() else { break };
+            let is_current =
+                self.due.get(next.what).is_some_and(|due| due.total_cmp(&next.days).is_eq());
+            if !is_current {
+                continue;
+            }
+            // It may have been planned under an older price, or when other things were believed.
+            let days = self.due_at(next.what);
+            if days <= now {
+                ready.push(At { days, ..next });
+            } else {
+                self.enter(next.what, days);
+            }
+        }
+        #[expect(clippy::cast_precision_loss, reason = "some hundred")]
+        let (due, capacity) = (ready.len() as f64, capacity as f64);
+        self.controller.tick(due, capacity, 24.0 * self.rhythm.tick_days);
+        self.ticks += 1;
+        if self.ticks == FIRST_TICKS {
+            self.controller = self.rhythm.controller(self.controller.price(), STEP);
+        }
+        while self.rhythm.fill && ready.len() < looks {
+            let Some(next) = self.queue.pop() else { break };
+            let is_current =
+                self.due.get(next.what).is_some_and(|due| due.total_cmp(&next.days).is_eq());
+            if is_current && ready.iter().all(|other| other.what != next.what) {
+                ready.push(next);
+            }
+        }
+        for waiting in ready.iter().skip(looks) {
+            self.enter(waiting.what, waiting.days);
+        }
+        ready.into_iter().take(looks).map(|next| next.what).collect()
+    }
+
+    fn seen(&mut self, id: usize, now: f64, seen: &Observation) {
+        self.knowledge.seen(id, seen);
+        if let Some(since) = self.since.get_mut(id) {
+            *since = now;
+        }
+        self.plan(id);
+    }
+
+    fn daily(&mut self) {
+        self.knowledge.daily();
+    }
+}
