@@ -8,7 +8,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// Modules of `common`, from the bottom up, and what of `common` each may use.
-const MODULES: [(&str, &[&str]); 14] = [
+const MODULES: [(&str, &[&str]); 16] = [
     ("ids", &[]),
     ("retry", &[]),
     ("lifecycle", &[]),

@@ -4,15 +4,14 @@ use std::sync::LazyLock;
 
 use anyhow::ensure;
 use common::job::Priority;
-use common::queue::{Outcome, PermitReport};
+use common::queue::{Outcome, PermitReport, Shard};
 use common::quota::RateSignal;
 use redis::Script;
-use redis::aio::ConnectionManager;
 use uuid::Uuid;
 
 use super::effort::Effort;
 use super::figure::{Figures, Reach};
-use super::ground::{self, BATCH, Ground, Server, checks, float, long_id, usual_id};
+use super::ground::{self, BATCH, Ground, Measured, Server, checks, float, long_id, usual_id};
 
 static BARE_ENQUEUE: LazyLock<Script> =
     LazyLock::new(|| Script::new(include_str!("lua/bare_enqueue.lua")));
@@ -29,7 +28,7 @@ const SLOTS: usize = 16;
 ///
 /// When Redis fails, or a job is missing.
 pub async fn measure(
-    redis: &ConnectionManager,
+    redis: &Measured,
     effort: &Effort,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
@@ -69,11 +68,7 @@ impl Time {
 
 /// All jobs are enqueued, then taken in turns: as many claims as a worker has slots, then as many
 /// settlings.
-async fn time_per_job(
-    redis: &ConnectionManager,
-    jobs: u64,
-    id: fn(u64) -> String,
-) -> anyhow::Result<Time> {
+async fn time_per_job(redis: &Measured, jobs: u64, id: fn(u64) -> String) -> anyhow::Result<Time> {
     let ground = Ground::prepare(redis, 1, BATCH).await?;
     let (lane, queue, server) = (ground.lane()?, &ground.queue, Server::new(redis));
     let waiting = checks(lane, "profile", Priority::Bulk, 0..jobs, id);
@@ -92,7 +87,7 @@ async fn time_per_job(
     while left > 0 {
         let mut held = Vec::new();
         for _ in 0..SLOTS.min(left.div_ceil(BATCH)) {
-            held.extend(queue.claim(std::slice::from_ref(lane), 1).await?.batches);
+            held.extend(queue.claim(Shard(0), std::slice::from_ref(lane), 1).await?.batches);
         }
         ensure!(!held.is_empty(), "work waits and none is given");
         lap(&mut spent.claim).await?;
@@ -116,8 +111,8 @@ async fn time_per_job(
 }
 
 /// The same jobs through a queue that knows no lanes, quotas, leases, fences or duplicates.
-async fn bare_time_per_job(redis: &ConnectionManager, jobs: u64) -> anyhow::Result<f64> {
-    let (mut redis, server) = (redis.clone(), Server::new(redis));
+async fn bare_time_per_job(redis: &Measured, jobs: u64) -> anyhow::Result<f64> {
+    let (mut redis, server) = (redis.connection.clone(), Server::new(redis));
     let namespace = format!("bench-{}-", Uuid::now_v7());
     let [ready, arguments] = ["ready", "jobs"].map(|part| format!("{{{namespace}}}:{part}"));
     let argument = "x".repeat(200);
@@ -146,7 +141,7 @@ async fn bare_time_per_job(redis: &ConnectionManager, jobs: u64) -> anyhow::Resu
 }
 
 /// Bytes that one waiting check takes, of all that it makes Redis allocate.
-async fn bytes_per_job(redis: &ConnectionManager, jobs: u64) -> anyhow::Result<f64> {
+async fn bytes_per_job(redis: &Measured, jobs: u64) -> anyhow::Result<f64> {
     let ground = Ground::prepare(redis, 1, BATCH).await?;
     let server = Server::new(redis);
     let waiting = checks(ground.lane()?, "profile", Priority::Webhook, 0..jobs, usual_id);

@@ -64,10 +64,10 @@ impl Crew {
         let mut pools = JoinSet::new();
         for _ in 0..workers {
             let fleet = Fleet::open(&config).await?;
-            let waiter = fleet.waiter(&config)?;
+            let waiters = fleet.waiters()?;
             let worker = Arc::new(worker::worker(&config, fleet, Arc::clone(&handler))?);
             let lifecycle = lifecycle.clone();
-            pools.spawn(async move { pool::run(&worker, waiter, &lifecycle).await });
+            pools.spawn(async move { pool::run(&worker, waiters, &lifecycle).await });
         }
         let redis = ground::connect(&stores.redis_url).await?;
         let queue = fleet.queue.clone();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::Context;
 use common::ids::Lane;
 use common::job::{Job, Priority, Task};
+use common::link::Links;
 use common::queue::{Keys, LaneBook, Ledger, QueueSettings, RedisQueue};
 use common::quota::{KindLimits, LaneLimits, Quota};
 use redis::RedisError;
@@ -27,6 +28,24 @@ pub async fn connect(url: &str) -> Result<ConnectionManager, RedisError> {
     ConnectionManager::new_with_config(client, settings).await
 }
 
+/// The server that is measured.
+pub struct Measured {
+    url: String,
+    /// For what no queue does.
+    pub connection: ConnectionManager,
+}
+
+impl Measured {
+    /// The server at this address.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be reached.
+    pub async fn at(url: &str) -> Result<Self, RedisError> {
+        Ok(Self { url: url.to_owned(), connection: connect(url).await? })
+    }
+}
+
 /// Lanes with more quota than is ever used.
 pub struct Ground {
     /// Their queue.
@@ -39,24 +58,21 @@ pub struct Ground {
 
 impl Ground {
     /// - `batch`: how many jobs share a request.
-    pub async fn prepare(
-        redis: &ConnectionManager,
-        lanes: usize,
-        batch: usize,
-    ) -> anyhow::Result<Self> {
+    pub async fn prepare(redis: &Measured, lanes: usize, batch: usize) -> anyhow::Result<Self> {
         let namespace = format!("bench-{}-", Uuid::now_v7());
         let keys = Keys::new(&namespace);
         let names: Vec<Lane> =
             (0..lanes).map(|n| format!("bench/lane-{n:05}").parse()).collect::<Result<_, _>>()?;
         let limits = ample(u32::try_from(batch)?);
         let book = LaneBook::new(&keys, names.iter().map(|lane| (lane.clone(), limits.clone())))?;
-        let queue = RedisQueue::new(redis.clone(), keys, book, QueueSettings::default());
+        let links = Links::new(&redis.url.parse()?, keys.shards().map(|shard| keys.shard(shard)))?;
+        let queue = RedisQueue::new(links, keys, book, QueueSettings::default());
         for lane in &names {
             queue.open(lane, &[Ledger::Empty]).await?;
         }
         // Buckets start empty.
         tokio::time::sleep(Duration::from_millis(5)).await;
-        Ok(Self { queue, lanes: names, redis: redis.clone(), namespace })
+        Ok(Self { queue, lanes: names, redis: redis.connection.clone(), namespace })
     }
 
     /// The first lane.
@@ -127,8 +143,8 @@ pub struct Server {
 
 impl Server {
     /// Asks over this connection.
-    pub fn new(redis: &ConnectionManager) -> Self {
-        Self { redis: redis.clone() }
+    pub fn new(redis: &Measured) -> Self {
+        Self { redis: redis.connection.clone() }
     }
 
     /// Processor time that it has used, user and system, in microseconds.

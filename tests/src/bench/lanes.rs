@@ -5,11 +5,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use common::ids::Lane;
 use common::job::Priority;
-use redis::aio::ConnectionManager;
+use common::queue::Shard;
 
 use super::effort::Effort;
 use super::figure::{Figures, Reach};
-use super::ground::{Ground, Server, checks, float, usual_id};
+use super::ground::{Ground, Measured, Server, checks, float, usual_id};
 
 /// The lanes beside which many are measured.
 const FEW: usize = 10;
@@ -20,7 +20,7 @@ const FEW: usize = 10;
 ///
 /// When Redis fails, or a claim brings nothing.
 pub async fn measure(
-    redis: &ConnectionManager,
+    redis: &Measured,
     effort: &Effort,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
@@ -40,7 +40,7 @@ pub async fn measure(
 /// Microseconds of Redis' processor. Each claim asks for one batch of the lanes that the last one
 /// named as due, as a worker does. Jobs are not settled, so that nothing but claims is counted.
 async fn time_per_claim(
-    redis: &ConnectionManager,
+    redis: &Measured,
     lanes: usize,
     runnable: usize,
     claims: u64,
@@ -54,19 +54,19 @@ async fn time_per_claim(
         queue.freeze(lane, Duration::from_hours(1)).await?;
         queue.enqueue(&checks(lane, "profile", Priority::Bulk, 0..1, usual_id)).await?;
     }
-    let mut due = due_after(queue.claim(&[], 1).await?.due)?;
+    let mut due = due_after(queue.claim(Shard(0), &[], 1).await?.due)?;
     while !due.is_empty() {
-        due = due_after(queue.claim(&due, 1).await?.due)?;
+        due = due_after(queue.claim(Shard(0), &due, 1).await?.due)?;
     }
     for lane in running {
         let share = claims.div_ceil(u64::try_from(runnable)?) + 1;
         queue.enqueue(&checks(lane, "profile", Priority::Bulk, 0..share, usual_id)).await?;
     }
 
-    let mut due = due_after(queue.claim(&[], 1).await?.due)?;
+    let mut due = due_after(queue.claim(Shard(0), &[], 1).await?.due)?;
     let before = server.cpu_us().await?;
     for _ in 0..claims {
-        let claimed = queue.claim(&due, 1).await?;
+        let claimed = queue.claim(Shard(0), &due, 1).await?;
         ensure!(claimed.batches.len() == 1, "a claim brought {} batches", claimed.batches.len());
         due = due_after(claimed.due)?;
         drop(claimed.batches);

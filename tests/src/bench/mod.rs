@@ -28,6 +28,7 @@ use effort::Effort;
 use figure::Figures;
 
 use crew::Stores;
+use ground::Measured;
 use peer::Peer;
 
 /// Values of each figure, where nothing else is said.
@@ -156,7 +157,7 @@ pub async fn queue(
     peer: Option<&Peer>,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    let redis = ground::connect(&stores.redis_url).await?;
+    let redis = Measured::at(&stores.redis_url).await?;
     say("what a job costs Redis");
     cost::measure(&redis, effort, figures).await?;
     say("jobs a second");
