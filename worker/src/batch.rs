@@ -22,6 +22,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::handlers::{self, Brake, Failure, Handler};
+use crate::line::Lines;
 use crate::outcome::{self, Then};
 use crate::permits::BatchPermits;
 
@@ -46,6 +47,8 @@ pub struct Worker {
     pub overlap: Duration,
     /// When a scan finds too much gone.
     pub brake: Brake,
+    /// Who waits for further permits.
+    pub lines: Lines,
     /// What it counts.
     pub metrics: Metrics,
     /// For jitter.
@@ -68,7 +71,7 @@ impl Worker {
         self.count_claim(&batch);
         let began = Instant::now();
         let Batch { lane, priority, fence, jobs, permit, ends, .. } = batch;
-        let permits = BatchPermits::new(&self.fleet, &connection, priority, permit);
+        let permits = BatchPermits::new(self, &connection, priority, permit);
         let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority, began).await;
         let work = handlers::Work {
             worker: self,

@@ -4,6 +4,7 @@
 pub mod batch;
 pub mod handlers;
 mod lanes;
+pub mod line;
 pub mod outcome;
 pub mod permits;
 pub mod pool;
@@ -19,6 +20,7 @@ use common::telemetry::Metrics;
 
 use crate::batch::Worker;
 use crate::handlers::{Handler, Tasks};
+use crate::line::Lines;
 
 /// Works until the lifecycle stops; then finishes what it holds, or hands it back.
 ///
@@ -73,6 +75,7 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
             share: config.scheduler.mass_delete_share,
             min: config.scheduler.mass_delete_min,
         },
+        lines: Lines::default(),
         metrics: Metrics::default(),
         chance,
     })

@@ -4,16 +4,16 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::fleet::{Connection, Fleet};
+use common::fleet::Connection;
 use common::job::Priority;
 use common::queue::PermitReport;
 use common::quota::{Permit, Permits, QuotaError, RateSignal};
 use common::store::sent_requests;
-use tokio::time::{Instant, sleep};
+use tokio::time::Instant;
 use tracing::warn;
 
-/// A job waits in place for a further permit this long at most.
-const PATIENCE: Duration = Duration::from_secs(5);
+use crate::batch::Worker;
+
 /// Windows up to this length are settled at once: waiting for the database would cost them a
 /// large share of their rate.
 const SHORT_WINDOW: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const SHORT_WINDOW: Duration = Duration::from_secs(5);
 /// Where a batch gets its permits.
 #[derive(Debug)]
 pub struct BatchPermits<'a> {
-    fleet: &'a Fleet,
+    worker: &'a Worker,
     connection: &'a Connection,
     priority: Priority,
     first: Mutex<Option<Permit>>,
@@ -31,13 +31,13 @@ pub struct BatchPermits<'a> {
 impl<'a> BatchPermits<'a> {
     /// - `first`: what the claim brought.
     pub fn new(
-        fleet: &'a Fleet,
+        worker: &'a Worker,
         connection: &'a Connection,
         priority: Priority,
         first: Permit,
     ) -> Self {
         let (first, used) = (Mutex::new(Some(first)), Mutex::default());
-        Self { fleet, connection, priority, first, used }
+        Self { worker, connection, priority, first, used }
     }
 
     /// What is to be told of permits at the end: those that were used and are not settled yet, and
@@ -56,17 +56,12 @@ impl<'a> BatchPermits<'a> {
     }
 
     async fn acquire(&self, kind: &str) -> Result<Permit, QuotaError> {
-        let give_up = Instant::now() + PATIENCE;
-        loop {
-            let acquired = self.fleet.queue.acquire(self.connection.lane(), kind, self.priority);
-            match acquired.await {
-                Ok(Ok(permit)) => return Ok(permit),
-                Ok(Err(wait)) if Instant::now() + wait <= give_up => {
-                    sleep(wait).await;
-                }
-                Ok(Err(wait)) => return Err(QuotaError::After(wait)),
-                Err(error) => return Err(QuotaError::Unreachable(error.into())),
-            }
+        let (queue, lane) = (&self.worker.fleet.queue, self.connection.lane());
+        let ask = || queue.acquire(lane, kind, self.priority);
+        match self.worker.lines.wait(lane, kind, self.priority, ask).await {
+            Ok(Ok(permit)) => Ok(permit),
+            Ok(Err(wait)) => Err(QuotaError::After(wait)),
+            Err(error) => Err(QuotaError::Unreachable(error.into())),
         }
     }
 
@@ -84,7 +79,7 @@ impl Permits for BatchPermits<'_> {
         };
         if self.draws_on(kind, common::quota::Quota::is_recorded) {
             // Before it is sent: a lost ledger is rebuilt from these rows.
-            sent_requests::record(&self.fleet.db, self.connection.id, &[permit.id])
+            sent_requests::record(&self.worker.fleet.db, self.connection.id, &[permit.id])
                 .await
                 .map_err(|error| QuotaError::Unreachable(error.into()))?;
         }
@@ -97,7 +92,7 @@ impl Permits for BatchPermits<'_> {
         let report = PermitReport::answered(permit, signal);
         if at_once {
             let lane = self.connection.lane();
-            match self.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
+            match self.worker.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
                 Ok(()) => return,
                 // It is told once more at the end of the batch.
                 Err(error) => warn!(%error, %lane, "a permit could not be settled"),
