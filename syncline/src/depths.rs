@@ -32,11 +32,9 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
         Some(lane) => vec![named::connection(&db, lane).await?],
         None => connections::all(&db).await?,
     };
-    let mut depths = Vec::new();
-    for connection in all {
-        let counted = queue.depths(&connection.lane).await?;
-        depths.push((connection.lane, counted));
-    }
+    let lanes: Vec<Lane> = all.into_iter().map(|connection| connection.lane).collect();
+    let counted = queue.depths_of(&lanes).await?;
+    let depths: Vec<(Lane, Depths)> = lanes.into_iter().zip(counted).collect();
     Ok(if arguments.json {
         Answer::json(&depths.iter().map(to_json).collect())
     } else {

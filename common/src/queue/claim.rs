@@ -45,7 +45,7 @@ impl RedisQueue {
             .arg(self.settings.bulk_floor)
             .arg(self.settings.spot_check_floor);
         for (lane, entry) in known {
-            call.arg(lane.as_str()).arg(entry.json.as_str());
+            call.arg(lane.as_str()).arg(entry.ledgers.len()).arg(entry.json.as_str());
         }
         let (now_us, next_us, due, closed, reaped, batches): RawClaim = self.send(&call).await?;
         let next = u64::try_from(next_us)

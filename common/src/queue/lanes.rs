@@ -3,11 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
+
 use super::answer::{Depths, Ledger, QueueError};
 use super::redis::{RedisQueue, micros};
 use super::scripts;
 use crate::ids::Lane;
 use crate::quota::Quota;
+
+/// Calls of one question about many lanes that wait for their answers at a time.
+const CALLS_UNDER_WAY: usize = 32;
 
 impl RedisQueue {
     /// Opens the ledgers of a lane that Redis had not seen: one [`Ledger`] for each of the lane's
@@ -93,6 +98,16 @@ impl RedisQueue {
             paused: paused == 1,
             closed: closed == 1,
         })
+    }
+
+    /// [`Self::depths`] of many lanes, in their order; calls that are under way together share
+    /// round trips.
+    pub async fn depths_of(&self, lanes: &[Lane]) -> Result<Vec<Depths>, QueueError> {
+        stream::iter(lanes.to_vec())
+            .map(|lane| async move { self.depths(&lane).await })
+            .buffered(CALLS_UNDER_WAY)
+            .try_collect()
+            .await
     }
 }
 

@@ -20,7 +20,6 @@ use crate::quota::{Permit, RateScope};
 
 /// Jobs that one call of a script takes; longer lists are cut.
 const JOBS_PER_CALL: usize = 200;
-
 /// The queue. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisQueue {

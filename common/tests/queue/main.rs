@@ -10,14 +10,17 @@
 mod agrees_with_model;
 mod place;
 mod processes;
+mod shares;
 mod stories;
 
 use std::collections::VecDeque;
+use std::env;
 
 use common::ids::Lane;
 use common::job::{Job, JobId, Priority, Task};
 use common::queue::{Claimed, Keys, LaneBook, QueueSettings, RedisQueue, Shard};
 use common::quota::LaneLimits;
+use proptest::prelude::*;
 use redis::aio::MultiplexedConnection;
 use uuid::Uuid;
 
@@ -77,4 +80,24 @@ pub fn job(lane_name: &str, id: &str, priority: Priority) -> Job {
     let task: Task = id.parse().unwrap();
     assert_eq!(task.job_id(), JobId::from(id));
     Job { lane: lane(lane_name), task, priority, trace: String::new() }
+}
+
+/// How many cases a property is tried with: `usual`, ten times that with `--long`, or what
+/// `PROPTEST_CASES` says.
+pub fn cases(usual: u32) -> ProptestConfig {
+    let usual = if env::var_os("SYNCLINE_LONG_TESTS").is_some() { usual * 10 } else { usual };
+    let given = env::var("PROPTEST_CASES").ok().and_then(|cases| cases.parse().ok());
+    ProptestConfig {
+        cases: given.unwrap_or(usual),
+        max_shrink_iters: 2_000,
+        failure_persistence: None,
+        ..ProptestConfig::default()
+    }
+}
+
+/// Runs one case to its end.
+pub fn block_on(
+    case: impl Future<Output = Result<(), TestCaseError>>,
+) -> Result<(), TestCaseError> {
+    tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap().block_on(case)
 }

@@ -1,6 +1,7 @@
 //! Measures how much waits in each lane, and in the inbox for it.
 
 use common::fleet::Fleet;
+use common::ids::Lane;
 use common::job::Priority;
 use common::store::inbox;
 use common::telemetry::Metrics;
@@ -25,9 +26,10 @@ impl Reconcile for Depths {
     const NAME: &'static str = "depths";
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
-        for connection in self.fleet.connections.iter() {
+        let lanes: Vec<Lane> = self.fleet.connections.iter().map(|c| c.lane().clone()).collect();
+        let all = self.fleet.queue.depths_of(&lanes).await?;
+        for (connection, depths) in self.fleet.connections.iter().zip(all) {
             let lane = connection.lane();
-            let depths = self.fleet.queue.depths(lane).await?;
             for (priority, ready) in Priority::ALL.into_iter().zip(depths.ready) {
                 self.metrics.queue_depth(lane.as_str(), priority.name(), ready);
             }

@@ -7,7 +7,7 @@
 --       3 time from a permit's grant until its request is answered or given up, us
 --       4 batches wanted, >= 1
 --       5 floor of bulk, percent  6 floor of spot checks, percent
---       7.. per lane: name, limits as JSON (quota.lua)
+--       7.. per lane: name, number of its quotas, limits as JSON (quota.lua)
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
 --           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
 --           batches of { lane, priority, fence, { { job id, attempt, round, trace, arrived us }, ... } } }
@@ -87,11 +87,13 @@ local function runnable(lane, priority, spare)
   end
 end
 
--- A class that is owed its floor is served next, without regard to head-room.
+-- A class that is owed its floor is served next. While webhooks or people wait, who would take every
+-- token before head-room is full, it does not have to leave any.
 local function next_batch(lane)
+  local urgent = #heads(lane, 0) + #heads(lane, 1) > 0
   for priority = 2, 3 do
     if is_owed(lane, priority, FLOOR[priority]) then
-      local members, kind = runnable(lane, priority, false)
+      local members, kind = runnable(lane, priority, not urgent)
       if members then
         return members, kind, priority
       end
@@ -185,15 +187,14 @@ end
 
 -- The lanes that are due, the longest unserved first.
 local due, key, closed = {}, 4, {}
-for arg = 7, #ARGV, 2 do
+for arg = 7, #ARGV, 3 do
   local lane = lane_at(ARGV[arg], key)
-  local limits = cjson.decode(ARGV[arg + 1])
   local first_ledger = key + LANE_KEYS
-  key = first_ledger + #limits.quotas
+  key = first_ledger + tonumber(ARGV[arg + 1])
   local score = tonumber(redis.call("ZSCORE", KEYS[2], lane.name) or math.huge)
   if score <= now then
     lane.score, lane.wait, lane.heads = score, math.huge, {}
-    load_quotas(lane, limits, first_ledger, now, deadline_us)
+    load_quotas(lane, cjson.decode(ARGV[arg + 2]), first_ledger, now, deadline_us)
     due[#due + 1] = lane
     if lane.state.closed then
       closed[#closed + 1] = lane.name

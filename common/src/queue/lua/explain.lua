@@ -29,8 +29,13 @@ local function owed(priority)
   return priority >= 2 and is_owed(lane, priority, tonumber(ARGV[3 + priority]))
 end
 
+local lines = {}
+for priority = 0, 3 do
+  lines[priority] = heads_of(lane.key.ready[priority])
+end
+
 local function leaves_headroom(priority)
-  return priority >= 2 and not owed(priority)
+  return priority >= 2 and not (owed(priority) and #lines[0] + #lines[1] > 0)
 end
 
 -- Requests of its kind that go out before its own, at least; and whether the very next one of its
@@ -78,7 +83,7 @@ local function is_tried_before(priority, other)
 end
 
 -- Whether another that is ready runs before `at`, or at it and is tried first.
-local function overtaken(lines, at)
+local function overtaken(at)
   for priority = 0, 3 do
     for _, head in ipairs(lines[priority]) do
       local same_line = priority == job[PRIORITY]
@@ -155,9 +160,8 @@ if job then
   about = {
     job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], job[FENCE], job[DIRTY], job[ARRIVED],
   }
-  local lines, waiting = {}, 0
+  local waiting = 0
   for priority = 0, 3 do
-    lines[priority] = heads_of(lane.key.ready[priority])
     waiting = waiting + #lines[priority]
     if priority < job[PRIORITY] then
       urgent = urgent + redis.call("ZCARD", lane.key.ready[priority])
@@ -171,7 +175,7 @@ if job then
   end
   -- As the very next one; then nothing before it changes what its floor is owed.
   local as_next = math.max(earliest_at(1, leaves_headroom(job[PRIORITY])), back_at)
-  exact = next_of_kind and (ready and not overtaken(lines, as_next) or not ready and waiting == 0)
+  exact = next_of_kind and (ready and not overtaken(as_next) or not ready and waiting == 0)
     and not comes_back(as_next)
   at = exact and as_next or math.max(earliest_at(requests + 1, false), back_at)
 end

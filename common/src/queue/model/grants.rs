@@ -48,8 +48,9 @@ impl Model {
     }
 
     fn lease_batch(&mut self, now: u64) -> Option<ModelBatch> {
+        let urgent = [0, 1].iter().any(|&p| !self.line(p).is_empty());
         let owed = [2_u8, 3].into_iter().filter(|&p| self.is_owed(p)).find_map(|p| {
-            let ids = self.runnable(p, false, now);
+            let ids = self.runnable(p, !urgent, now);
             (!ids.is_empty()).then_some((p, ids))
         });
         let (priority, ids) = owed.or_else(|| {

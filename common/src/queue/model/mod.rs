@@ -200,6 +200,16 @@ impl Model {
         self.quotas.thaw();
     }
 
+    /// The next fence is above this one, which another lane was given.
+    pub fn after_fence(&mut self, fence: i64) {
+        self.fence = self.fence.max(fence);
+    }
+
+    /// Whether a person holds it.
+    pub fn is_paused(&self) -> bool {
+        self.paused
+    }
+
     /// Holds the lane, or lets it go.
     pub fn pause(&mut self, paused: bool) {
         self.paused = paused;
