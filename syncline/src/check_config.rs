@@ -19,6 +19,8 @@ const HIDDEN: &str = "(set, hidden)";
 /// Shows every setting and what becomes of each connection. What is wrong with connections is told
 /// all at once.
 pub(crate) fn run(config: &Config) -> anyhow::Result<Answer> {
+    // Reads the certificates, where there are any.
+    config.redis.address()?;
     let mut settings = serde_json::to_value(config).context("showing the configuration")?;
     let console_token = config.console.token().map_or("", ExposeSecret::expose_secret);
     hide(&mut settings, "/redis/url", config.redis.url.expose_secret());

@@ -28,6 +28,8 @@ mod renewal;
 #[cfg(test)]
 mod scans;
 #[cfg(test)]
+mod shards;
+#[cfg(test)]
 mod spot_checks;
 #[cfg(test)]
 mod verbs;

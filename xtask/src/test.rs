@@ -23,7 +23,7 @@ pub fn run(
     selection: &Selection,
     signals: &Signals,
 ) -> anyhow::Result<ExitCode> {
-    let servers = Servers::start(&workspace.places(), signals)?;
+    let servers = Servers::start_for_tests(&workspace.places(), signals)?;
     for mut command in commands(workspace, selection, workspace.has_subcommand("nextest")) {
         let status = signals.run(servers.give_to(&mut command))?;
         if !status.success() {

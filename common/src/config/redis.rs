@@ -9,10 +9,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
 use super::{duration, error::Problems, secret};
-use crate::link::{Address, BadAddress};
-
-/// Shards that an index may have.
-const MOST_SHARDS: u16 = 64;
+use crate::link::{Address, BadAddress, MOST_SHARDS};
 
 /// The section `redis`.
 #[derive(Clone, Debug, Deserialize, Serialize)]

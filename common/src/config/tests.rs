@@ -228,6 +228,37 @@ fn secrets_do_not_stand_in_the_file() {
 }
 
 #[test]
+fn redis_has_one_address_and_its_files_belong_to_tls() {
+    let at = |url: &str, file: &str| load(file, &[("SYNCLINE__REDIS__URL", url)]);
+    for url in ["rediss://h", "redis+sentinel://:pw@a,b/main", "redis+cluster://:pw@a:1,b:2"] {
+        assert!(at(url, "").is_ok(), "{url}");
+    }
+    let files = "[redis]\nca_file = \"ca\"\ncert_file = \"cert\"\nshards = 65";
+    let refused = |url| at(url, files).unwrap_err().to_string();
+    assert_snapshot!(refused("redis+cluster://:hunter2@a,"), @"
+    the configuration has 2 problems
+      redis.shards = 65 (syncline.toml): must be 1 to 64: 1, or a few for each node of a cluster
+      redis.url (SYNCLINE__REDIS__URL): is no address of Redis: number 2 of its hosts is not one; write host:port, and percent-encode what is special in a user or a password
+    ");
+    assert_snapshot!(refused("redis://:hunter2@h"), @r#"
+    the configuration has 4 problems
+      redis.ca_file = "ca" (syncline.toml): is of use with TLS only: write rediss:// in redis.url, or leave it out
+      redis.cert_file = "cert" (syncline.toml): is of use with TLS only: write rediss:// in redis.url, or leave it out
+      redis.key_file: certificate and key belong together: set both, or none
+      redis.shards = 65 (syncline.toml): must be 1 to 64: 1, or a few for each node of a cluster
+    "#);
+    for secret in
+        ["redis+sentinel://:hunter2@a:1,b:2/m", "redis+sentinel://a/m?sentinel_password=hunter2"]
+    {
+        let file = format!("redis.url = {secret:?}");
+        assert!(self::refused(&file, &[]).contains("a secret stands in the configuration"));
+    }
+    let missing = at("rediss://h", "[redis]\nca_file = \"/nowhere/ca.pem\"").unwrap();
+    let error = missing.redis.address().unwrap_err().to_string();
+    assert!(error.starts_with("redis.ca_file: /nowhere/ca.pem cannot be read"), "{error}");
+}
+
+#[test]
 fn what_is_not_toml_is_refused_without_quoting_it() {
     assert_snapshot!(refused("[redis]\nurl = \"hunter2\n", &[]), @r#"
     syncline.toml is not TOML: TOML parse error at line 2, column 15: invalid basic string, expected `"`

@@ -22,6 +22,9 @@ pub use address::{Address, BadAddress};
 pub use fault::Fault;
 pub use server::Server;
 
+/// Shards that an index may have, so also connections that a process may need.
+pub const MOST_SHARDS: u16 = 64;
+
 /// The way to the server of one shard. Cheap to clone; clones share the connection.
 #[derive(Clone)]
 pub struct Link(Arc<Inner>);

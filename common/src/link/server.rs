@@ -1,6 +1,7 @@
 //! One server process, met and found fit: the connection to it, and which process it is.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use redis::aio::MultiplexedConnection;
@@ -16,9 +17,16 @@ const OLDEST: (u32, u32) = (6, 2);
 
 /// One server process. The connection ends with the process and is never made anew, so what is
 /// sent over it reaches this process or none.
+///
+/// Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Server {
     connection: MultiplexedConnection,
+    process: Arc<Process>,
+}
+
+#[derive(Debug)]
+struct Process {
     run_id: String,
     info: ConnectionInfo,
 }
@@ -31,7 +39,7 @@ impl Server {
         let mut connection = connect(info).await?;
         let told: String = redis::cmd("INFO").query_async(&mut connection).await?;
         let run_id = fit(&told, cluster)?;
-        Ok(Self { connection, run_id, info: info.clone() })
+        Ok(Self { connection, process: Arc::new(Process { run_id, info: info.clone() }) })
     }
 
     /// For commands that do not block; they share it.
@@ -41,12 +49,12 @@ impl Server {
 
     /// A random name that the process gave itself when it started.
     pub fn run_id(&self) -> &str {
-        &self.run_id
+        &self.process.run_id
     }
 
     /// Where it is: for a connection that blocks.
     pub fn info(&self) -> &ConnectionInfo {
-        &self.info
+        &self.process.info
     }
 }
 

@@ -8,9 +8,7 @@ use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 use crate::ids::Lane;
 use crate::job::Priority;
-
-/// Shards that an index may have.
-pub const MOST_SHARDS: u16 = 64;
+use crate::link::MOST_SHARDS;
 
 /// A part of the index that lies on one server; counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]

@@ -20,7 +20,7 @@ mod wire;
 pub use answer::{Claimed, Depths, Enqueued, Epoch, Ledger, QueueError};
 pub use book::LaneBook;
 pub use explain::{Explained, Held, Hold, Standing, What};
-pub use keys::{Keys, MOST_SHARDS, Shard};
+pub use keys::{Keys, Shard};
 pub use lease::{Batch, Leased, Outcome, PermitReport};
 pub use redis::RedisQueue;
 pub use settings::QueueSettings;

@@ -65,7 +65,7 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   end
   if lane.state.generation ~= generation then
     for field in pairs(lane.state) do
-      if string.find(field, "^[bo]:") then
+      if string.find(field, "^[bon]:") then
         redis.call("HDEL", lane.key.state, field)
         lane.state[field] = nil
       end

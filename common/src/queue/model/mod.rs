@@ -94,6 +94,11 @@ impl Model {
         self.fence = 0;
     }
 
+    /// The index is found on another server, which may lack the last writes.
+    pub fn replaced(&mut self) {
+        self.quotas.replaced();
+    }
+
     /// Opens every ledger as empty.
     pub fn open(&mut self, now: u64) {
         self.quotas.open(now);

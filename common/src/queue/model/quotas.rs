@@ -50,6 +50,13 @@ impl Quotas {
         self.frozen_kinds.clear();
     }
 
+    /// The index is a copy on another server, which may lack the last writes: what it knows of
+    /// quotas is not believed.
+    pub(super) fn replaced(&mut self) {
+        self.states = None;
+        self.unopened = false;
+    }
+
     /// First sight: empty buckets, closed ledgers.
     pub(super) fn see(&mut self, now: u64) {
         if self.states.is_some() {

@@ -128,6 +128,10 @@ impl Both {
             Op::Acquire { lane, kind, priority } => {
                 self.acquire(lane, KINDS[kind], Priority::from_number(priority).unwrap()).await
             }
+            Op::Replace => {
+                self.replace_server().await;
+                Ok(())
+            }
             Op::Explain { lane, id } => self.explain(lane, &JobId::from(IDS[id])).await,
             Op::Advance { us } => {
                 self.clock += us;
@@ -306,6 +310,19 @@ impl Both {
             prop_assert_eq!(explained.holds.is_empty(), earliest == now, "{:?}", explained.holds);
         }
         Ok(())
+    }
+
+    /// As after a fail-over. What was sent before goes on counting.
+    async fn replace_server(&mut self) {
+        let shard = self.redis.keys().shard(Shard(0));
+        let () = self.connection.hset(shard, "index", "another").await.unwrap();
+        let (redis, now) = self.at_once();
+        for twin in &mut self.twins {
+            twin.model.replaced();
+            // Both notice at the same instant.
+            twin.model.acquire("profile", Priority::Webhook, now).unwrap_err();
+            redis.acquire(&twin.name, "profile", Priority::Webhook).await.unwrap().unwrap_err();
+        }
     }
 
     async fn lose_everything(&mut self, open: bool) {

@@ -88,6 +88,8 @@ pub(super) enum Op {
     Flush {
         open: bool,
     },
+    /// The index is found on another server.
+    Replace,
 }
 
 fn outcome() -> impl Strategy<Value = Outcome> {
@@ -158,6 +160,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         1 => lane().prop_map(|lane| Op::Thaw { lane }),
         1 => (lane(), any::<bool>()).prop_map(|(lane, paused)| Op::Pause { lane, paused }),
         1 => any::<bool>().prop_map(|open| Op::Flush { open }),
+        1 => Just(Op::Replace),
     ]
 }
 

@@ -82,7 +82,6 @@ fn the_user_can_do_nothing_else() {
             "CONFIG GET *",
             "CONFIG SET maxmemory 1",
             "SHUTDOWN",
-            "DEBUG SLEEP 0",
             "ACL LIST",
             "CLIENT LIST",
             "MONITOR",

@@ -62,6 +62,16 @@ fn the_contract_holds_on_valkey() {
 
 #[test]
 fn no_story_is_left_out() {
-    let stories = include_str!("../stories.rs").matches("\n#[tokio::test]\n").count();
-    assert_eq!(CONTRACT.len(), stories, "the list of stories at their end has them all");
+    let stories: usize = [
+        include_str!("../stories/jobs.rs"),
+        include_str!("../stories/ledgers.rs"),
+        include_str!("../stories/order.rs"),
+        include_str!("../stories/quotas.rs"),
+        include_str!("../stories/waking.rs"),
+    ]
+    .iter()
+    .map(|file| file.matches("\n#[tokio::test]\n").count())
+    .sum();
+    // What things cost is not for every server, but for what a job takes.
+    assert_eq!(CONTRACT.len(), stories + 1, "the list in stories/mod.rs has them all");
 }

@@ -205,6 +205,8 @@ async fn a_server_that_comes_back_with_its_data_may_have_lost_a_second() {
     let mut server = Server::start(&["--appendonly", "yes", "--appendfsync", "always"]).await;
     let queue = queue_at(&Place::at(&server.url()), &[lane(LANE)]);
     queue.at(START).open(&lane(LANE), &[Ledger::Empty]).await.unwrap();
+    // Its own time, which stands still: whether a bucket is empty does not depend on this machine.
+    let queue = queue.at(START + 3600 * 1_000_000);
     let jobs: Vec<_> = (0..3).map(|n| job(LANE, &format!("order:{n}"), Priority::Manual)).collect();
     queue.enqueue(&jobs).await.unwrap();
     let seen = queue.epochs().await.unwrap().remove(0);
@@ -228,7 +230,7 @@ async fn a_server_that_comes_back_with_its_data_may_have_lost_a_second() {
     assert!(queue.open_in(&lane(LANE), after.generation, &known).await.unwrap());
     let claimed = claim_from_all(&queue, &[lane(LANE)], 1).await;
     assert!(claimed.batches.is_empty(), "the bucket is empty");
-    assert!(claimed.next.unwrap() <= Duration::from_millis(50), "and fills at its pace");
+    assert_eq!(claimed.next, Some(Duration::from_millis(50)), "and fills at its pace");
 }
 
 #[tokio::test]

@@ -31,7 +31,7 @@ async fn enqueue(queue: &RedisQueue) -> Result<(), Fault> {
     match queue.enqueue(&[job(LANE, "order:1", Priority::Bulk)]).await {
         Ok(_) => Ok(()),
         Err(QueueError::Redis(fault)) => Err(fault),
-        Err(other) => panic!("{other}"),
+        Err(other) => unreachable!("{other}"),
     }
 }
 

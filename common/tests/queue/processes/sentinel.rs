@@ -9,19 +9,18 @@ pub(crate) const NAME: &str = "main";
 pub(crate) struct Sentinels {
     pub(crate) master: Server,
     pub(crate) replica: Server,
-    pub(crate) sentinels: Vec<Server>,
+    watching: Vec<Server>,
 }
 
 impl Sentinels {
     pub(crate) async fn start() -> Self {
         // The replica has a user of its own at the master, so that a test can shut it out.
-        let user = "--user follower on >follows +psync +replconf +ping";
-        let mut settings: Vec<&str> = user.splitn(2, ' ').collect();
-        let as_replica = ["--masteruser", "follower", "--masterauth", "follows"];
-        settings.extend(as_replica);
+        let user = "--user follower on >follows +psync +replconf +ping \
+                    --masteruser follower --masterauth follows";
+        let mut settings: Vec<&str> = user.split(' ').collect();
         let master = Server::start(&settings).await;
-        let of = format!("127.0.0.1 {}", master.port);
-        settings.extend(["--replicaof", &of]);
+        let (port, of) = (master.port.to_string(), format!("127.0.0.1 {}", master.port));
+        settings.extend(["--replicaof", "127.0.0.1", &port]);
         let replica = Server::start(&settings).await;
         until("the replica follows", async || replica.info("master_link_status").await == "up")
             .await;
@@ -41,7 +40,7 @@ impl Sentinels {
             })
             .await;
         }
-        Self { master, replica, sentinels }
+        Self { master, replica, watching: sentinels }
     }
 
     pub(crate) fn url(&self) -> String {
@@ -50,7 +49,7 @@ impl Sentinels {
 
     pub(crate) fn url_of(&self, name: &str) -> String {
         let all: Vec<String> =
-            self.sentinels.iter().map(|one| format!("127.0.0.1:{}", one.port)).collect();
+            self.watching.iter().map(|one| format!("127.0.0.1:{}", one.port)).collect();
         format!("redis+sentinel://{}/{name}", all.join(","))
     }
 

@@ -110,7 +110,7 @@ impl Server {
     }
 
     pub(crate) async fn tell(&self, command: &str) {
-        let _: redis::Value = self.ask(command).await.unwrap();
+        let _answer: redis::Value = self.ask(command).await.unwrap();
     }
 
     /// One line of INFO.
@@ -132,8 +132,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // It may have ended before.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        drop(self.child.kill());
+        drop(self.child.wait());
     }
 }
 
@@ -145,7 +145,7 @@ fn run(program: &Path, arguments: &[String], folder: &Path) -> Child {
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
-        .unwrap_or_else(|error| panic!("{} does not start: {error}", program.display()))
+        .expect("redis-server is on PATH, or SYNCLINE_REDIS_SERVER names it")
 }
 
 /// A port whose neighbour for the bus of a cluster exists and is free too.

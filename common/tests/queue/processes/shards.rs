@@ -12,7 +12,7 @@ use crate::place::Place;
 use crate::{START, claim_from_all, job, lane};
 
 fn limits() -> LaneLimits {
-    let window = Duration::from_secs(60);
+    let window = Duration::from_mins(1);
     let quota =
         Quota { name: "steady".to_owned(), limit: 60_000, window, burst: 60_000, headroom: 0 };
     LaneLimits { quotas: vec![quota], kinds: BTreeMap::new() }
@@ -45,7 +45,7 @@ async fn each_shard_serves_its_lanes_and_wakes_its_own_waiter() {
     open_all(&queue).await;
     queue.enqueue(&jobs()).await.unwrap();
     let all: Vec<_> = lanes().iter().map(|name| lane(name)).collect();
-    let mut served = 0;
+    let mut count = 0;
     for shard in queue.keys().shards() {
         let mut waiter = Waiter::new(queue.links(), queue.keys(), shard).unwrap();
         let woken = waiter.wait(None).await.unwrap().unwrap();
@@ -54,9 +54,9 @@ async fn each_shard_serves_its_lanes_and_wakes_its_own_waiter() {
         for batch in &claimed.batches {
             assert_eq!(queue.keys().shard_of(&batch.lane), shard);
         }
-        served += claimed.batches.len();
+        count += claimed.batches.len();
     }
-    assert_eq!(served, 12);
+    assert_eq!(count, 12);
     assert!(Waiter::new(queue.links(), queue.keys(), Shard(4)).is_err());
 }
 

@@ -61,7 +61,7 @@ impl Tls {
         let mut file = format!("[redis]\nca_file = {:?}\n", path(ca));
         if !client.is_empty() {
             let (cert, key) = (path(&format!("{client}.pem")), path(&format!("{client}.key")));
-            file += &format!("cert_file = {cert:?}\nkey_file = {key:?}\n");
+            file = format!("{file}cert_file = {cert:?}\nkey_file = {key:?}\n");
         }
         let port = self.server.tls_port();
         let environment = BTreeMap::from([
