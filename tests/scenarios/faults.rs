@@ -22,6 +22,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::batch::Worker;
 use worker::handlers::{Brake, Tasks};
+use worker::line::Lines;
 
 use crate::verbs::{
     NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, arrived, edit, edit_again, edit_silently, held,
@@ -194,6 +195,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
         settings,
         overlap: config.scheduler.bulk_overlap,
         brake: Brake { share: 1.0, min: 0 },
+        lines: Lines::default(),
         metrics: Metrics::default(),
         chance: Mutex::new(StdRng::seed_from_u64(1)),
     })

@@ -27,6 +27,7 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing_subscriber::fmt::MakeWriter;
 use url::Url;
 use uuid::Uuid;
+use worker::line::Lines;
 use worker::permits::BatchPermits;
 
 const LANE: &str = "klaviyo/main";
@@ -134,7 +135,8 @@ impl Member {
                 Err(wait) => sleep(wait).await,
             }
         };
-        let permits = BatchPermits::new(&self.fleet, &self.connection, Priority::Manual, first);
+        let lines = Lines::default();
+        let permits = BatchPermits::new(&self.fleet, &lines, &self.connection, Priority::Manual, first);
         let call = Call::new(&self.api, &self.connection.account, &permits, "scan@profile");
         let asked = self.connection.platform.probe(&call).await;
         let reports: Vec<PermitReport> = permits.reports();

@@ -71,7 +71,7 @@ impl Worker {
         self.count_claim(&batch);
         let began = Instant::now();
         let Batch { lane, priority, fence, jobs, permit, ends, .. } = batch;
-        let permits = BatchPermits::new(self, &connection, priority, permit);
+        let permits = BatchPermits::new(&self.fleet, &self.lines, &connection, priority, permit);
         let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority, began).await;
         let work = handlers::Work {
             worker: self,

@@ -4,7 +4,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::fleet::Connection;
+use common::fleet::{Connection, Fleet};
 use common::job::Priority;
 use common::queue::PermitReport;
 use common::quota::{Permit, Permits, QuotaError, RateSignal};
@@ -12,7 +12,7 @@ use common::store::sent_requests;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::batch::Worker;
+use crate::line::Lines;
 
 /// Windows up to this length are settled at once: waiting for the database would cost them a
 /// large share of their rate.
@@ -21,7 +21,8 @@ const SHORT_WINDOW: Duration = Duration::from_secs(5);
 /// Where a batch gets its permits.
 #[derive(Debug)]
 pub struct BatchPermits<'a> {
-    worker: &'a Worker,
+    fleet: &'a Fleet,
+    lines: &'a Lines,
     connection: &'a Connection,
     priority: Priority,
     first: Mutex<Option<Permit>>,
@@ -29,15 +30,17 @@ pub struct BatchPermits<'a> {
 }
 
 impl<'a> BatchPermits<'a> {
+    /// - `lines`: where those of this process wait who want further permits.
     /// - `first`: what the claim brought.
     pub fn new(
-        worker: &'a Worker,
+        fleet: &'a Fleet,
+        lines: &'a Lines,
         connection: &'a Connection,
         priority: Priority,
         first: Permit,
     ) -> Self {
         let (first, used) = (Mutex::new(Some(first)), Mutex::default());
-        Self { worker, connection, priority, first, used }
+        Self { fleet, lines, connection, priority, first, used }
     }
 
     /// What is to be told of permits at the end: those that were used and are not settled yet, and
@@ -56,9 +59,9 @@ impl<'a> BatchPermits<'a> {
     }
 
     async fn acquire(&self, kind: &str) -> Result<Permit, QuotaError> {
-        let (queue, lane) = (&self.worker.fleet.queue, self.connection.lane());
+        let (queue, lane) = (&self.fleet.queue, self.connection.lane());
         let ask = || queue.acquire(lane, kind, self.priority);
-        match self.worker.lines.wait(lane, kind, self.priority, ask).await {
+        match self.lines.wait(lane, kind, self.priority, ask).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(wait)) => Err(QuotaError::After(wait)),
             Err(error) => Err(QuotaError::Unreachable(error.into())),
@@ -79,7 +82,7 @@ impl Permits for BatchPermits<'_> {
         };
         if self.draws_on(kind, common::quota::Quota::is_recorded) {
             // Before it is sent: a lost ledger is rebuilt from these rows.
-            sent_requests::record(&self.worker.fleet.db, self.connection.id, &[permit.id])
+            sent_requests::record(&self.fleet.db, self.connection.id, &[permit.id])
                 .await
                 .map_err(|error| QuotaError::Unreachable(error.into()))?;
         }
@@ -92,7 +95,7 @@ impl Permits for BatchPermits<'_> {
         let report = PermitReport::answered(permit, signal);
         if at_once {
             let lane = self.connection.lane();
-            match self.worker.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
+            match self.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
                 Ok(()) => return,
                 // It is told once more at the end of the batch.
                 Err(error) => warn!(%error, %lane, "a permit could not be settled"),

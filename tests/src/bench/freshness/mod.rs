@@ -1,15 +1,15 @@
 //! The freshness bench: policies in simulated time, beside closed forms; docs/freshness.md says
 //! what is measured and what came of it.
 
-mod carriers;
-mod coverage;
-mod policy;
-mod speed;
+pub mod carriers;
+pub mod coverage;
+pub mod policy;
+pub mod speed;
 #[cfg(test)]
 mod tests;
-mod trial;
-mod universe;
-mod world;
+pub mod trial;
+pub mod universe;
+pub mod world;
 
 use comfy_table::{CellAlignment, Table, presets};
 
