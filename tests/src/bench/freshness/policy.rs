@@ -82,8 +82,13 @@ impl Policy for OldestFirst {
 
 /// What is known or believed of records.
 pub trait Knowledge {
-    /// The age at which a record is looked at next under a price.
-    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64>;
+    /// The age at which a look at a record is worth a price.
+    fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64>;
+
+    /// The age at which it is looked at next: that, or an earlier one, to learn.
+    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64> {
+        self.threshold_age_days(id, price)
+    }
 
     /// Learns.
     fn seen(&mut self, _id: usize, _seen: &Observation) {}
@@ -97,7 +102,7 @@ pub trait Knowledge {
 pub struct Known(pub Vec<Habits>);
 
 impl Knowledge for Known {
-    fn planned_age_days(&self, id: usize, price: f64) -> Option<f64> {
+    fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64> {
         self.0.get(id)?.threshold_age_days(price)
     }
 }
@@ -122,19 +127,23 @@ pub struct Learnt<E: Evidence> {
 impl<E: Evidence> Learnt<E> {
     /// Nothing is known but the weights.
     pub fn new(weights: impl Iterator<Item = f64>) -> Self {
-        let row = |weight| Row { evidence: E::default(), weight, explores: true };
+        let mut chance = SmallRng::seed_from_u64(5);
+        let row = |weight| {
+            let explores = chance.random_ratio(1, EXPLORING);
+            Row { evidence: E::default(), weight, explores }
+        };
+        let rows = weights.map(row).collect();
         let counts = NoticeCounts::default();
-        Self {
-            rows: weights.map(row).collect(),
-            prior: E::Prior::default(),
-            counts,
-            notices: counts.notices(),
-            chance: SmallRng::seed_from_u64(5),
-        }
+        Self { rows, prior: E::Prior::default(), counts, notices: counts.notices(), chance }
     }
 }
 
 impl<E: Evidence> Knowledge for Learnt<E> {
+    fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64> {
+        let row = self.rows.get(id)?;
+        row.evidence.belief(&self.prior).threshold_age_days(&self.notices, row.weight, price)
+    }
+
     fn planned_age_days(&self, id: usize, price: f64) -> Option<f64> {
         let row = self.rows.get(id)?;
         let belief = row.evidence.belief(&self.prior);
@@ -228,6 +237,11 @@ impl<K: Knowledge> Index<K> {
         since.zip(age).map_or(f64::INFINITY, |(since, age)| since + age)
     }
 
+    fn is_worth_it(&self, id: usize, now: f64) -> bool {
+        let age = self.knowledge.threshold_age_days(id, self.controller.price());
+        age.zip(self.since.get(id)).is_some_and(|(age, since)| since + age <= now)
+    }
+
     /// Enters it into the index; what stood there for it before counts no longer.
     fn enter(&mut self, id: usize, days: f64) {
         if let Some(due) = self.due.get_mut(id) {
@@ -269,8 +283,10 @@ impl<K: Knowledge> Policy for Index<K> {
                 self.enter(next.what, days);
             }
         }
+        // What is looked at to learn is due at any price, so it must not raise it.
+        let priced = ready.iter().filter(|next| self.is_worth_it(next.what, now)).count();
         #[expect(clippy::cast_precision_loss, reason = "some hundred")]
-        let (due, capacity) = (ready.len() as f64, capacity as f64);
+        let (due, capacity) = (priced as f64, capacity as f64);
         self.controller.tick(due, capacity, 24.0 * self.rhythm.tick_days);
         self.ticks += 1;
         if self.ticks == FIRST_TICKS {
