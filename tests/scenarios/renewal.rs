@@ -136,7 +136,8 @@ impl Member {
             }
         };
         let lines = Lines::default();
-        let permits = BatchPermits::new(&self.fleet, &lines, &self.connection, Priority::Manual, first);
+        let permits =
+            BatchPermits::new(&self.fleet, &lines, &self.connection, Priority::Manual, first);
         let call = Call::new(&self.api, &self.connection.account, &permits, "scan@profile");
         let asked = self.connection.platform.probe(&call).await;
         let reports: Vec<PermitReport> = permits.reports();

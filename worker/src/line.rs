@@ -219,13 +219,14 @@ mod tests {
     async fn the_more_urgent_goes_first_and_who_leaves_holds_up_nobody() {
         let till = Till::new(Duration::from_secs(1));
         let mut tasks = JoinSet::new();
-        let leaves = tokio::spawn(Arc::clone(&till).wait(Priority::Bulk, 0));
+        let mut leaves = JoinSet::new();
+        leaves.spawn(Arc::clone(&till).wait(Priority::Bulk, 0));
         tokio::task::yield_now().await;
         tasks.spawn(Arc::clone(&till).wait(Priority::Bulk, 1));
         sleep(Duration::from_millis(500)).await;
         tasks.spawn(Arc::clone(&till).wait(Priority::Webhook, 2));
         tokio::task::yield_now().await;
-        leaves.abort();
+        drop(leaves);
         assert!(tasks.join_all().await.into_iter().all(|got| got.is_ok()));
         let granted = till.granted.lock().unwrap();
         assert_eq!(*granted, [(Priority::Webhook, 2), (Priority::Bulk, 1)]);

@@ -11,7 +11,7 @@ const REQUESTS: f64 = 0.1;
 
 /// What one platform's requests can carry.
 #[derive(Clone, Copy, Debug)]
-pub struct Carrier {
+pub(super) struct Carrier {
     /// Platform and way.
     pub name: &'static str,
     /// How.
@@ -20,7 +20,7 @@ pub struct Carrier {
 
 /// How a request carries looks.
 #[derive(Clone, Copy, Debug)]
-pub enum Way {
+pub(super) enum Way {
     /// So many ids.
     Batch(u16),
     /// Pages of so many records, one after the other.
@@ -30,7 +30,7 @@ pub enum Way {
 }
 
 /// The platforms' cheapest ways; see `docs/freshness.md`.
-pub const CARRIERS: [Carrier; 6] = [
+pub(super) const CARRIERS: [Carrier; 6] = [
     Carrier { name: "Klaviyo profiles, 100 ids", way: Way::Batch(100) },
     Carrier { name: "Klaviyo profiles, changed since, 100 a page", way: Way::ChangedSince(100) },
     Carrier { name: "Eventbrite attendees, 50 ids", way: Way::Batch(50) },
@@ -41,7 +41,7 @@ pub const CARRIERS: [Carrier; 6] = [
 
 /// Stale shares at equal requests.
 #[derive(Clone, Copy, Debug)]
-pub struct Compared {
+pub(super) struct Compared {
     /// Single look-ups of random records.
     pub uniform: f64,
     /// The oldest records with the same carrier; `None` where the carrier leaves no choice.
@@ -53,7 +53,7 @@ pub struct Compared {
 /// Log-normal rates, no webhooks.
 ///
 /// - `records`: of the simulation; the closed forms are for ten times as many.
-pub fn compare(carrier: &Carrier, records: usize, weighted: bool, seed: u64) -> Compared {
+pub(super) fn compare(carrier: &Carrier, records: usize, weighted: bool, seed: u64) -> Compared {
     let universe = |budget, records| Universe {
         rates: Rates::LogNormal,
         records,

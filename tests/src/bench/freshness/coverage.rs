@@ -12,7 +12,7 @@ const ALPHA: f64 = 0.05;
 const SAMPLES: u64 = 5_000;
 
 /// Records the share of lives in which a bound was ever wrong, among `lives`.
-pub fn measure(figures: &mut Figures, lives: u64, seed: u64) {
+pub(super) fn measure(figures: &mut Figures, lives: u64, seed: u64) {
     let at_most = Some(Reach::AtMost(ALPHA));
     for p in [0.001, 0.01, 0.1] {
         let wrong = share(lives, seed, |chance| is_ever_missed(p, chance));

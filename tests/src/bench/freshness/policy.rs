@@ -25,14 +25,14 @@ pub trait Policy {
 
 /// Any record, whatever its age.
 #[derive(Debug)]
-pub struct Uniform {
+pub(super) struct Uniform {
     records: usize,
     chance: SmallRng,
 }
 
 impl Uniform {
     /// Among so many records.
-    pub fn new(records: usize) -> Self {
+    pub(super) fn new(records: usize) -> Self {
         Self { records, chance: SmallRng::seed_from_u64(99) }
     }
 }
@@ -47,14 +47,14 @@ impl Policy for Uniform {
 
 /// The record that was not verified for longest; without webhooks this is round robin.
 #[derive(Debug)]
-pub struct OldestFirst {
+pub(super) struct OldestFirst {
     since: Vec<f64>,
     queue: BinaryHeap<At<usize>>,
 }
 
 impl OldestFirst {
     /// Among so many records.
-    pub fn new(records: usize) -> Self {
+    pub(super) fn new(records: usize) -> Self {
         let queue = (0..records).map(|what| At { days: 0.0, what }).collect();
         Self { since: vec![0.0; records], queue }
     }
@@ -99,7 +99,7 @@ pub trait Knowledge {
 
 /// The true habits, which nobody has.
 #[derive(Debug)]
-pub struct Known(pub Vec<Habits>);
+pub(super) struct Known(pub Vec<Habits>);
 
 impl Knowledge for Known {
     fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64> {
@@ -116,7 +116,7 @@ struct Row<E> {
 
 /// What was learnt on line: of each record, of the type, and of the webhooks.
 #[derive(Debug)]
-pub struct Learnt<E: Evidence> {
+pub(super) struct Learnt<E: Evidence> {
     rows: Vec<Row<E>>,
     prior: E::Prior,
     counts: NoticeCounts,
@@ -126,7 +126,7 @@ pub struct Learnt<E: Evidence> {
 
 impl<E: Evidence> Learnt<E> {
     /// Nothing is known but the weights.
-    pub fn new(weights: impl Iterator<Item = f64>) -> Self {
+    pub(super) fn new(weights: impl Iterator<Item = f64>) -> Self {
         let mut chance = SmallRng::seed_from_u64(5);
         let row = |weight| {
             let explores = chance.random_ratio(1, EXPLORING);
@@ -177,7 +177,7 @@ const FIRST_TICKS: u32 = 200;
 
 /// The rhythm of a lane.
 #[derive(Clone, Copy, Debug)]
-pub struct Rhythm {
+pub(super) struct Rhythm {
     /// Days between ticks.
     pub tick_days: f64,
     /// Looks that a tick may take: what one request carries, or a few single ones.
@@ -200,7 +200,7 @@ impl Rhythm {
 
 /// The planner: an index on when each record comes due, and one price.
 #[derive(Debug)]
-pub struct Index<K> {
+pub(super) struct Index<K> {
     knowledge: K,
     since: Vec<f64>,
     due: Vec<f64>,
@@ -213,7 +213,7 @@ pub struct Index<K> {
 
 impl<K: Knowledge> Index<K> {
     /// - `price`: where it begins.
-    pub fn new(knowledge: K, records: usize, price: f64, rhythm: Rhythm) -> Self {
+    pub(super) fn new(knowledge: K, records: usize, price: f64, rhythm: Rhythm) -> Self {
         let mut index = Self {
             knowledge,
             since: vec![0.0; records],

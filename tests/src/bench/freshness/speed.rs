@@ -8,7 +8,7 @@ use common::freshness::{Belief as _, Evidence, Notices, Observation};
 use tokio::time::Instant;
 
 /// Microseconds of one `observe`, `belief` and `planned_age_days` each, in a release build.
-pub fn plan_us<E: Evidence>(notices: &Notices) -> f64 {
+pub(super) fn plan_us<E: Evidence>(notices: &Notices) -> f64 {
     let prior = E::Prior::default();
     let mut evidence = E::default();
     let rounds = 20_000_u32;
@@ -26,7 +26,7 @@ pub fn plan_us<E: Evidence>(notices: &Notices) -> f64 {
 }
 
 /// The same for both learners, without webhooks and with them.
-pub fn all() -> [(&'static str, f64); 4] {
+pub(super) fn all() -> [(&'static str, f64); 4] {
     let webhooks = Notices::new(0.9, 0.02);
     [
         ("planning a look, Gamma, no webhooks", plan_us::<GammaEvidence>(&Notices::NONE)),

@@ -12,7 +12,7 @@ use super::world::{At, PHASES, World};
 
 /// What chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Who {
+pub(super) enum Who {
     /// Any record.
     Uniform,
     /// The longest unverified.
@@ -27,7 +27,7 @@ pub enum Who {
 
 /// What came of it.
 #[derive(Clone, Copy, Debug)]
-pub struct Outcome {
+pub(super) struct Outcome {
     /// Share of time that copies were stale, weighted, in each phase.
     pub stale: [f64; PHASES],
     /// Mean and 99th percentile of how long a copy that was found stale had been so, in days.
@@ -38,14 +38,14 @@ pub struct Outcome {
 
 impl Outcome {
     /// The stale share after the warm-up.
-    pub fn measured(&self) -> f64 {
+    pub(super) fn measured(&self) -> f64 {
         self.stale.last().copied().unwrap_or(1.0)
     }
 }
 
 /// A universe with its records and bounds.
 #[derive(Debug)]
-pub struct Setting {
+pub(super) struct Setting {
     population: Population,
     ends: [f64; PHASES],
     price: f64,
@@ -58,7 +58,7 @@ pub struct Setting {
 impl Setting {
     /// Warm-up: 100 to 500 days where webhooks tell of changes; where they do not, as long as
     /// forty looks a record take in the mean. Measured: as long.
-    pub fn new(universe: &Universe, seed: u64) -> Self {
+    pub(super) fn new(universe: &Universe, seed: u64) -> Self {
         let population = universe.populate(&mut SmallRng::seed_from_u64(seed));
         let alike = population.alike();
         let best = optimum(&alike, population.looks_per_day);
@@ -77,22 +77,22 @@ impl Setting {
     }
 
     /// Warm-up in days.
-    pub fn warm_up_days(&self) -> f64 {
+    pub(super) fn warm_up_days(&self) -> f64 {
         self.ends.get(1).copied().unwrap_or(0.0)
     }
 
     /// What its records are like.
-    pub fn habits(&self) -> Vec<Habits> {
+    pub(super) fn habits(&self) -> Vec<Habits> {
         self.population.alike().iter().map(|one| one.habits).collect()
     }
 
     /// The budget.
-    pub fn looks_per_day(&self) -> f64 {
+    pub(super) fn looks_per_day(&self) -> f64 {
         self.population.looks_per_day
     }
 
     /// Runs one policy whose requests carry one look each.
-    pub fn run(&self, who: Who, seed: u64) -> Outcome {
+    pub(super) fn run(&self, who: Who, seed: u64) -> Outcome {
         self.run_batches(who, 3, false, seed)
     }
 
@@ -100,7 +100,7 @@ impl Setting {
     ///
     /// - `looks`: in a tick; the budget is the universe's whatever it is.
     /// - `fill`: they share a request.
-    pub fn run_batches(&self, who: Who, looks: u16, fill: bool, seed: u64) -> Outcome {
+    pub(super) fn run_batches(&self, who: Who, looks: u16, fill: bool, seed: u64) -> Outcome {
         let records = self.population.records.len();
         let per_tick = f64::from(looks);
         let tick_days = per_tick / self.population.looks_per_day;

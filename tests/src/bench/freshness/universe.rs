@@ -6,7 +6,7 @@ use rand::rngs::SmallRng;
 
 /// How change rates are spread over records. The mean is one change a day in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rates {
+pub(super) enum Rates {
     /// Log-normal, sigma 1.5: a factor of 4.5 either way is usual.
     LogNormal,
     /// Pareto, exponent 1.2: a few records change most of the time.
@@ -17,10 +17,10 @@ pub enum Rates {
 
 impl Rates {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::LogNormal, Self::Pareto, Self::Bimodal];
+    pub(super) const ALL: [Self; 3] = [Self::LogNormal, Self::Pareto, Self::Bimodal];
 
     /// Its name in tables.
-    pub const fn name(self) -> &'static str {
+    pub(super) const fn name(self) -> &'static str {
         match self {
             Self::LogNormal => "log-normal",
             Self::Pareto => "Pareto",
@@ -43,7 +43,7 @@ impl Rates {
 
 /// One universe.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Universe {
+pub(super) struct Universe {
     /// How rates are spread.
     pub rates: Rates,
     /// Records.
@@ -59,7 +59,7 @@ pub struct Universe {
 
 /// Its records.
 #[derive(Clone, Debug)]
-pub struct Population {
+pub(super) struct Population {
     /// Changes per day and weight of each.
     pub records: Vec<(f64, f64)>,
     /// What webhooks tell.
@@ -70,7 +70,7 @@ pub struct Population {
 
 impl Universe {
     /// Its name in tables.
-    pub fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         let weighted = if self.weighted { ", weighted" } else { "" };
         format!(
             "{}, recall {}, budget {} %{weighted}",
@@ -81,7 +81,7 @@ impl Universe {
     }
 
     /// Draws its records.
-    pub fn populate(&self, chance: &mut SmallRng) -> Population {
+    pub(super) fn populate(&self, chance: &mut SmallRng) -> Population {
         let mut records: Vec<(f64, f64)> = (0..self.records)
             .map(|i| {
                 let weight = if self.weighted && i % 10 == 0 { 10.0 } else { 1.0 };
@@ -100,7 +100,7 @@ impl Universe {
 
 impl Population {
     /// As the closed forms take it.
-    pub fn alike(&self) -> Vec<Alike> {
+    pub(super) fn alike(&self) -> Vec<Alike> {
         let of = |&(rate, weight): &(f64, f64)| Alike {
             habits: self.notices.habits(rate, weight),
             count: 1.0,
@@ -116,6 +116,6 @@ fn normal(chance: &mut SmallRng) -> f64 {
 }
 
 /// The time to the next event of a Poisson process, in days; infinite for rate 0.
-pub fn until_next(per_day: f64, chance: &mut SmallRng) -> f64 {
+pub(super) fn until_next(per_day: f64, chance: &mut SmallRng) -> f64 {
     -(1.0 - chance.random::<f64>()).ln() / per_day
 }

@@ -11,7 +11,7 @@ use super::universe::{Population, until_next};
 
 /// An instant with what happens then; the earliest is the greatest.
 #[derive(Clone, Copy, Debug)]
-pub struct At<T> {
+pub(super) struct At<T> {
     /// When, in days.
     pub days: f64,
     /// What.
@@ -50,11 +50,11 @@ struct Record {
 }
 
 /// Warm-up in halves, then what is measured.
-pub const PHASES: usize = 3;
+pub(super) const PHASES: usize = 3;
 
 /// Records that change, and our copies of them.
 #[derive(Debug)]
-pub struct World {
+pub(super) struct World {
     records: Vec<Record>,
     notices: BinaryHeap<At<usize>>,
     chance: SmallRng,
@@ -68,7 +68,7 @@ impl World {
     /// All copies are true at the beginning.
     ///
     /// - `ends`: where the phases end, in days.
-    pub fn new(population: &Population, ends: [f64; PHASES], seed: u64) -> Self {
+    pub(super) fn new(population: &Population, ends: [f64; PHASES], seed: u64) -> Self {
         let record = |&(rate, weight): &(f64, f64)| {
             let habits = population.notices.habits(rate, weight);
             Record {
@@ -95,7 +95,7 @@ impl World {
     }
 
     /// The earliest notice up to `days`, and which record it names. It stays until [`Self::look`].
-    pub fn notice(&mut self, days: f64) -> Option<At<usize>> {
+    pub(super) fn notice(&mut self, days: f64) -> Option<At<usize>> {
         loop {
             let next = *self.notices.peek()?;
             if next.days > days {
@@ -115,7 +115,7 @@ impl World {
     ///
     /// Stale time is counted by its expectation given the exposure, t - phi(a, t): the same in
     /// the mean as what happened, and steadier.
-    pub fn look(&mut self, id: usize, now: f64, noticed: bool) -> Observation {
+    pub(super) fn look(&mut self, id: usize, now: f64, noticed: bool) -> Observation {
         self.count_stale(id, now);
         let last_phase = self.ends.get(PHASES - 2).copied().unwrap_or(0.0);
         let Some(record) = self.records.get(id) else {
@@ -136,7 +136,7 @@ impl World {
     }
 
     /// Counts what is stale at the end.
-    pub fn end(&mut self) {
+    pub(super) fn end(&mut self) {
         let end = self.ends.last().copied().unwrap_or(0.0);
         for id in 0..self.records.len() {
             self.count_stale(id, end);
@@ -144,7 +144,7 @@ impl World {
     }
 
     /// The share of stale time in each phase, weighted.
-    pub fn stale_shares(&self) -> [f64; PHASES] {
+    pub(super) fn stale_shares(&self) -> [f64; PHASES] {
         let weights: f64 = self.records.iter().map(|record| record.habits.weight()).sum();
         let mut begin = 0.0;
         let mut shares = [0.0; PHASES];
@@ -157,7 +157,7 @@ impl World {
     }
 
     /// How long the copies found stale had been so: the mean and the 99th percentile, in days.
-    pub fn staleness_days(&mut self) -> (f64, f64) {
+    pub(super) fn staleness_days(&mut self) -> (f64, f64) {
         self.found_after.sort_by(f32::total_cmp);
         let count = self.found_after.len();
         let sum: f64 = self.found_after.iter().map(|days| f64::from(*days)).sum();
