@@ -1,4 +1,4 @@
-//! `cargo xtask`: everything a fresh machine needs to run, test and show Syncline.
+//! `cargo xtask`: everything a fresh machine needs to run, test, measure and show Syncline.
 //!
 //! From the bottom up: signals and processes, where server programs come from, the private
 //! servers, and the commands that use them. Nothing of ours is used here, so that this crate

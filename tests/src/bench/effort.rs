@@ -13,6 +13,8 @@ pub struct Effort {
     pub waiting: u64,
     /// Jobs of a run with a worker, and of the peer's.
     pub worked: u64,
+    /// Webhooks of a run that are not counted: connections, scripts and caches are cold.
+    pub warm_up: u64,
     /// Latencies of a run.
     pub samples: u64,
     /// How many bulk jobs webhooks wait behind, from few to many.
@@ -37,6 +39,7 @@ impl Effort {
             jobs: 20_000,
             waiting: 100_000,
             worked: 50_000,
+            warm_up: 20,
             samples: 500,
             depths: vec![1_000, 10_000, 100_000, 1_000_000],
             calms_down: Duration::from_secs(3),
@@ -51,15 +54,16 @@ impl Effort {
     pub fn quick(runs: usize) -> Self {
         Self {
             runs,
-            jobs: 1_000,
-            waiting: 2_000,
-            worked: 2_000,
-            samples: 20,
-            depths: vec![100, 1_000],
+            jobs: 500,
+            waiting: 1_000,
+            worked: 500,
+            warm_up: 2,
+            samples: 10,
+            depths: vec![100, 500],
             calms_down: Duration::from_millis(100),
-            idle: Duration::from_millis(500),
-            lanes: (200, 20),
-            claims: 100,
+            idle: Duration::from_millis(100),
+            lanes: (50, 20),
+            claims: 50,
             patience: Duration::from_mins(1),
         }
     }

@@ -19,12 +19,13 @@ use super::handler::Watch;
 
 /// What a bulk job takes: the request of a fast platform.
 const REQUEST: Duration = Duration::from_millis(20);
+/// Shorter and longer ones, as a control: a wait for a slot would grow with them, a wait for a
+/// processor shrinks, since longer requests are fewer a second.
+const OTHER_REQUESTS: [Duration; 2] = [Duration::from_millis(5), Duration::from_millis(80)];
 /// As many may wait as will: the slowest webhooks are slower by this at most.
 const FLAT: f64 = 1.5;
 /// Workers that bulk jobs keep busy.
 const BUSY_WORKERS: usize = 2;
-/// Jobs of a run that are not counted: connections, scripts and caches are cold.
-const WARM_UP: u64 = 20;
 /// Webhooks come this far apart, in microseconds; after the longest a worker sleeps again.
 const APART_US: std::ops::Range<u64> = 4_000..10_000;
 /// A handler that has not begun by then never will.
@@ -48,17 +49,17 @@ pub async fn measure(
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     for run in 0..effort.runs {
-        let latencies = idle(stores, effort.samples, u64::try_from(run)?).await?;
+        let latencies = idle(stores, effort, u64::try_from(run)?).await?;
         figures.record(IDLE_P50, "ms", Some(Reach::AtMost(1.0)), ms(&latencies, 0.5));
         figures.record(IDLE_P99, "ms", Some(Reach::AtMost(5.0)), ms(&latencies, 0.99));
     }
     let free = figures.median(IDLE_P99).context("no idle run")?;
-    let mut busy = Busy::start(stores).await?;
+    let mut busy = Busy::start(stores, REQUEST).await?;
     let mut behind_few = Vec::new();
     for &depth in &effort.depths {
         busy.fill(depth).await?;
         for run in 0..effort.runs {
-            let latencies = busy.sample(effort.samples, u64::try_from(run)?).await?;
+            let latencies = busy.sample(effort, u64::try_from(run)?).await?;
             let behind = format!("webhook behind {depth} bulk jobs, busy workers");
             figures.record(&format!("{behind}: p50"), "ms", None, ms(&latencies, 0.5));
             let p99 = ms(&latencies, 0.99);
@@ -75,14 +76,28 @@ pub async fn measure(
             }
         }
     }
-    busy.crew.end().await
+    busy.crew.end().await?;
+
+    let Some(&fewest) = effort.depths.first() else { return Ok(()) };
+    for request in OTHER_REQUESTS {
+        let mut busy = Busy::start(stores, request).await?;
+        busy.fill(fewest).await?;
+        for run in 0..effort.runs {
+            let latencies = busy.sample(effort, u64::try_from(run)?).await?;
+            let name = format!("webhook behind {fewest} bulk jobs of {request:?} instead of 20ms");
+            figures.record(&format!("{name}: p50"), "ms", None, ms(&latencies, 0.5));
+            figures.record(&format!("{name}: p99"), "ms", None, ms(&latencies, 0.99));
+        }
+        busy.crew.end().await?;
+    }
+    Ok(())
 }
 
-async fn idle(stores: &Stores, samples: u64, seed: u64) -> anyhow::Result<Histogram<u64>> {
+async fn idle(stores: &Stores, effort: &Effort, seed: u64) -> anyhow::Result<Histogram<u64>> {
     let (watch, mut began) = Watch::new(REQUEST);
     let crew = Crew::start(stores, 1, Arc::new(watch)).await?;
     let mut from = WEBHOOKS_FROM;
-    let latencies = sample(&crew, &mut began, &mut from, samples, seed).await?;
+    let latencies = sample(&crew, &mut began, &mut from, effort, seed).await?;
     crew.end().await?;
     Ok(latencies)
 }
@@ -96,8 +111,8 @@ struct Busy {
 }
 
 impl Busy {
-    async fn start(stores: &Stores) -> anyhow::Result<Self> {
-        let (watch, began) = Watch::new(REQUEST);
+    async fn start(stores: &Stores, request: Duration) -> anyhow::Result<Self> {
+        let (watch, began) = Watch::new(request);
         let crew = Crew::start(stores, BUSY_WORKERS, Arc::new(watch)).await?;
         Ok(Self { crew, began, waiting: 0, next_webhook: WEBHOOKS_FROM })
     }
@@ -113,8 +128,8 @@ impl Busy {
         Ok(())
     }
 
-    async fn sample(&mut self, samples: u64, seed: u64) -> anyhow::Result<Histogram<u64>> {
-        sample(&self.crew, &mut self.began, &mut self.next_webhook, samples, seed).await
+    async fn sample(&mut self, effort: &Effort, seed: u64) -> anyhow::Result<Histogram<u64>> {
+        sample(&self.crew, &mut self.began, &mut self.next_webhook, effort, seed).await
     }
 }
 
@@ -124,12 +139,12 @@ async fn sample(
     crew: &Crew,
     began: &mut UnboundedReceiver<Instant>,
     next: &mut u64,
-    samples: u64,
+    effort: &Effort,
     seed: u64,
 ) -> anyhow::Result<Histogram<u64>> {
     let mut chance = StdRng::seed_from_u64(seed);
     let mut latencies = Histogram::new(3)?;
-    for nth in 0..samples + WARM_UP {
+    for nth in 0..effort.warm_up + effort.samples {
         sleep(Duration::from_micros(chance.random_range(APART_US))).await;
         let job = checks(&crew.lane, ALONE, Priority::Webhook, *next..*next + 1, usual_id);
         *next += 1;
@@ -137,7 +152,7 @@ async fn sample(
         crew.queue.enqueue(&job).await?;
         let at = timeout(PATIENCE, began.recv()).await.context("the handler never began")?;
         let at = at.context("the workers have ended")?;
-        if nth >= WARM_UP {
+        if nth >= effort.warm_up {
             latencies.record(u64::try_from(at.duration_since(asked).as_micros())?)?;
         }
     }

@@ -8,11 +8,11 @@ use tokio::time::Instant;
 use super::crew::{ALONE, Crew, SHARING, Stores};
 use super::effort::Effort;
 use super::figure::{Figures, Reach};
-use super::ground::{BATCH, checks, float, usual_id};
+use super::ground::{BATCH, checks, float, long_id};
 use super::handler::Countdown;
 use super::peer::Peer;
 
-const OURS: &str = "jobs/s: enqueue + run + ack, one worker, by 50";
+const OURS: &str = "jobs/s: enqueue + run + ack, one worker, by 50, 200 bytes each";
 
 /// Ours and the peer in turn.
 ///
@@ -53,7 +53,7 @@ pub async fn measure(
 async fn jobs_per_second(stores: &Stores, jobs: u64, kind: &str) -> anyhow::Result<f64> {
     let countdown = Arc::new(Countdown::from(jobs));
     let mut crew = Crew::start(stores, 1, Arc::<Countdown>::clone(&countdown)).await?;
-    let waiting = checks(&crew.lane, kind, Priority::Bulk, 0..jobs, usual_id);
+    let waiting = checks(&crew.lane, kind, Priority::Bulk, 0..jobs, long_id);
     let began = Instant::now();
     for batch in waiting.chunks(BATCH) {
         crew.queue.enqueue(batch).await?;

@@ -107,8 +107,8 @@ fn signal() -> impl Strategy<Value = RateSignal> {
     let time = || (0_u64..2_000_000).prop_map(Duration::from_micros);
     let left = prop_oneof![1 => Just(0_u32), 2 => 0_u32..8];
     (
-        prop::option::weighted(0.2, (left, time())),
-        prop::option::weighted(0.1, time()),
+        prop::option::weighted(0.25, (left, time())),
+        prop::option::weighted(0.2, time()),
         prop_oneof![Just(RateScope::Lane), Just(RateScope::Kind)],
     )
         .prop_map(|(remaining, refused_for, scope)| RateSignal {
@@ -131,7 +131,7 @@ fn advance() -> impl Strategy<Value = u64> {
 /// One operation.
 pub(super) fn op() -> impl Strategy<Value = Op> {
     let lane = || 0..LANES.len();
-    let rarely = || prop::bool::weighted(0.1);
+    let rarely = || prop::bool::weighted(0.2);
     let lanes = prop_oneof![4 => Just(&[0, 1][..]), 1 => Just(&[0][..]), 1 => Just(&[1][..])];
     prop_oneof![
         10 => (lane(), 0..IDS.len(), 0_u8..4, prop::bool::weighted(0.2), rarely()).prop_map(

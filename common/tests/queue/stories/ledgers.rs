@@ -106,6 +106,12 @@ pub(super) async fn a_day_of_requests_is_counted_by_the_minute_and_never_too_low
     for _ in 0..2 {
         queue.at(now + SECOND).observe(&lane(EVENTBRITE), &answered).await.unwrap();
     }
+    let state = keys.lane(&lane(EVENTBRITE)).swap_remove(0);
+    let counted: u64 = redis.hget(state, "n:steady").await.unwrap();
+    let steps: Vec<String> = redis.zrange(&ledger, 0, -1).await.unwrap();
+    let slots = |step: &String| step.rsplit_once('*').unwrap().1.parse::<u64>().unwrap();
+    assert_eq!((counted, steps.iter().map(slots).sum()), (48_000, 48_000));
+
     let later = now + 2 * DAY;
     let _permit = acquire(later).await.unwrap().unwrap();
     let entries: u64 = redis.zcard(&ledger).await.unwrap();
