@@ -458,7 +458,9 @@ proptest! {
                     let kind = kind(platform.name(), record.kind);
                     let from = ScanFrom::default();
                     let page = platform.scan(&call, kind, &from).await;
-                    assert!(page.is_err() || status == 200, "{page:?}");
+                    // What is only scanned for hints asks for nothing without a time to start from.
+                    let asks = kind.mirrored;
+                    assert!(page.is_err() || status == 200 || !asks, "{page:?}");
                     platform.look(&call, kind, std::slice::from_ref(&id)).await
                 });
                 for look in looked.unwrap_or_default() {
