@@ -27,7 +27,7 @@ struct Arguments {
     #[arg(long, conflicts_with_all = ["config", "universe"])]
     lively: bool,
     /// Settings as JSON, laid over the file or preset.
-    #[arg(long)]
+    #[arg(long, value_parser = json_of)]
     with: Option<Value>,
     /// Platforms that hold records; the others stand there empty. All when not given.
     #[arg(long, value_delimiter = ',')]
@@ -118,6 +118,10 @@ impl Arguments {
         set(&mut config.control_listen, self.control_listen);
         Ok(config)
     }
+}
+
+fn json_of(text: &str) -> serde_json::Result<Value> {
+    serde_json::from_str(text)
 }
 
 fn set<T>(setting: &mut T, value: Option<T>) {

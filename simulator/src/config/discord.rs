@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::{AccountConfig, Credential, EdgeConfig, QuotaConfig};
+use super::{AccountConfig, Credential, EdgeConfig, QuotaConfig, WebhookConfig};
 use crate::record::Platform;
 
 /// A Discord application with its bot.
@@ -62,6 +62,8 @@ impl Default for DiscordConfig {
                     window_ms: 600_000,
                     block_ms: 600_000,
                 }),
+                // An event must be answered within three seconds.
+                webhooks: WebhookConfig { timeout_ms: 3_000, ..WebhookConfig::default() },
                 ..AccountConfig::default()
             },
         }

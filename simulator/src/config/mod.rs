@@ -111,7 +111,7 @@ impl Config {
         patreon.webhooks = webhooks.clone();
         let discord = &mut config.discord.account;
         discord.changes = ChangeConfig { creations_hour: 200.0, ..changes };
-        discord.webhooks = WebhookConfig { probe_share: 0.1, ..webhooks };
+        discord.webhooks = WebhookConfig { probe_share: 0.1, timeout_ms: 3_000, ..webhooks };
         config
     }
 
