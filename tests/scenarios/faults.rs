@@ -34,7 +34,8 @@ use crate::verbs::{
 fn soon_open_again() -> Setup {
     Setup {
         settings: format!("{NO_SPOT_CHECKS}[api]\nwhole_timeout = \"1s\"\nread_timeout = \"1s\"\n"),
-        klaviyo: r#"quotas.steady = { limit = 100000, window = "1h", burst = 100, headroom = 5 }"#
+        klaviyo: r#"quotas.steady = { limit = 100000, window = "1h", burst = 100, headroom = 5 }
+            quotas.profiles = { limit = 100000, window = "1h", burst = 100, headroom = 5 }"#
             .to_owned(),
         ..Setup::default()
     }

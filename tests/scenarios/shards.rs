@@ -15,7 +15,8 @@ async fn a_worker_with_one_slot_serves_all_shards_before_and_after_a_loss(
     let settings = "[redis]\nshards = 4\n[worker]\nconcurrency = 1".to_owned();
     let mut setup = Setup { settings, ..Setup::default() };
     // Short: after the loss it is waited for.
-    let quota = r#"quotas.steady = { limit = 100, window = "2s", burst = 100, headroom = 5 }"#;
+    let quota = r#"quotas.steady = { limit = 100, window = "2s", burst = 100, headroom = 5 }
+        quotas.profiles = { limit = 100, window = "2s", burst = 100, headroom = 5 }"#;
     setup.klaviyo = format!("{quota}\n{SCAN_PROFILES}");
     setup.eventbrite = format!("{}\n{SCAN_EVENTBRITE}", setup.eventbrite);
     let mut scene = Scene::new(db, setup).await?;

@@ -19,8 +19,9 @@ use sqlx::PgPool;
 
 use crate::config::Config;
 use crate::link::Links;
+use crate::platform;
 use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Shard, Waiter};
-use crate::{platform, store};
+use crate::store;
 
 /// A request that the client has given up may still be on the wire; this much later it has arrived
 /// or never will.
