@@ -34,8 +34,8 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
-    ScanFrom, WebhookRequest,
+    Account, Call, ClientAuth, Consistency, Look, Notice, OAuthEndpoint, Page, Platform,
+    PlatformError, RecordKind, Refused, ScanFrom, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -62,6 +62,12 @@ impl Platform for Patreon {
 
     fn base_url(&self) -> &'static str {
         "https://www.patreon.com/api/oauth2/v2"
+    }
+
+    /// Each renewal gives a new refresh token and ends the old one.
+    fn oauth(&self) -> Option<OAuthEndpoint> {
+        let url = "https://www.patreon.com/api/oauth2/token";
+        Some(OAuthEndpoint { url, client: ClientAuth::Form })
     }
 
     fn limits(&self) -> LaneLimits {
