@@ -30,6 +30,8 @@ mod scans;
 #[cfg(test)]
 mod shards;
 #[cfg(test)]
+mod slots;
+#[cfg(test)]
 mod spot_checks;
 #[cfg(test)]
 mod verbs;

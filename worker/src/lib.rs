@@ -8,6 +8,7 @@ pub mod line;
 pub mod outcome;
 pub mod permits;
 pub mod pool;
+mod urgent;
 
 use std::sync::{Arc, Mutex};
 

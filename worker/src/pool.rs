@@ -7,9 +7,9 @@ use std::time::Duration;
 use common::fleet::open_lane;
 use common::ids::Lane;
 use common::lifecycle::Lifecycle;
-use common::queue::{Claimed, Shard, Waiter};
+use common::queue::{Batch, Claimed, Shard, Waiter};
 use futures_util::future::join_all;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
@@ -21,30 +21,40 @@ use crate::lanes::Lanes;
 /// How long a lane that this process does not know is left to those that do.
 const STRANGER_WAITS: Duration = Duration::from_secs(5);
 /// After a claim failed.
-const REDIS_PAUSE: Duration = Duration::from_millis(500);
+pub(crate) const REDIS_PAUSE: Duration = Duration::from_millis(500);
 
 /// Claims and runs batches until the soft stop, then gives the running ones until the hard stop.
 pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle: &Lifecycle) {
     let pool = Pool {
         worker: Arc::clone(worker),
         slots: Arc::new(Semaphore::new(worker.settings.concurrency)),
+        full: Notify::new(),
+        urgent_slots: Arc::new(Semaphore::new(worker.settings.urgent_slots)),
         running: TaskTracker::new(),
         opening: Opening::default(),
         lifecycle: lifecycle.clone(),
     };
-    join_all(waiters.into_iter().map(|(shard, waiter)| pool.serve(shard, waiter))).await;
+    let pool = &pool;
+    let serving = waiters.into_iter().map(async |(shard, waiter)| {
+        tokio::join!(pool.serve(shard, waiter), pool.serve_urgent(shard));
+    });
+    join_all(serving).await;
     pool.running.close();
     pool.running.wait().await;
 }
 
 /// What the loops of all shards share. They stand in one line for slots, so that no shard's work
 /// keeps another's from being done.
-struct Pool {
-    worker: Arc<Worker>,
-    slots: Arc<Semaphore>,
+pub(crate) struct Pool {
+    pub(crate) worker: Arc<Worker>,
+    pub(crate) slots: Arc<Semaphore>,
+    /// Told whenever somebody finds that no slot is free.
+    pub(crate) full: Notify,
+    /// For webhooks and people only (`urgent`).
+    pub(crate) urgent_slots: Arc<Semaphore>,
     running: TaskTracker,
     opening: Opening,
-    lifecycle: Lifecycle,
+    pub(crate) lifecycle: Lifecycle,
 }
 
 impl Pool {
@@ -55,7 +65,7 @@ impl Pool {
         let mut woken = false;
 
         // A slot first, then a job: no lease runs out while its job waits for a slot.
-        while let Some(Some(mut slots)) = soft.run_until_cancelled(self.slots(shard, woken)).await {
+        while let Some(Some(slots)) = soft.run_until_cancelled(self.slots(shard, woken)).await {
             woken = false;
             let asked = lanes.next();
             match queue.claim(shard, &asked, slots.num_permits()).await {
@@ -67,13 +77,7 @@ impl Pool {
                     let left_over = lanes.learn(&asked, &claimed);
                     self.put_strangers_back(shard, &claimed).await;
                     let idle = claimed.batches.is_empty() && !left_over;
-                    for batch in claimed.batches {
-                        let slot = slots.split(1);
-                        let (worker, hard) =
-                            (Arc::clone(&self.worker), self.lifecycle.hard().clone());
-                        self.running.spawn(work(worker, batch, hard, slot));
-                    }
-                    drop(slots);
+                    self.begin(claimed.batches, slots);
                     if idle {
                         woken = wait(&mut waiter, &mut lanes, claimed.next, soft).await;
                     }
@@ -93,15 +97,22 @@ impl Pool {
     ///
     /// - `woken`: a wake-up was taken. When nobody here is free, another worker gets it.
     async fn slots(&self, shard: Shard, woken: bool) -> Option<OwnedSemaphorePermit> {
-        if woken && self.slots.available_permits() == 0 {
-            self.pass_on(shard).await;
+        if self.slots.available_permits() == 0 {
+            self.full.notify_waiters();
+            if woken {
+                self.pass_on(shard).await;
+            }
         }
-        let mut slots = Arc::clone(&self.slots).acquire_owned().await.ok()?;
-        let more = u32::try_from(self.slots.available_permits()).unwrap_or(u32::MAX);
-        if let Ok(others) = Arc::clone(&self.slots).try_acquire_many_owned(more) {
-            slots.merge(others);
+        free(&self.slots).await
+    }
+
+    /// Starts each batch in a slot of its own; slots that are left are free again.
+    pub(crate) fn begin(&self, batches: Vec<Batch>, mut slots: OwnedSemaphorePermit) {
+        for batch in batches {
+            let slot = slots.split(1);
+            let (worker, hard) = (Arc::clone(&self.worker), self.lifecycle.hard().clone());
+            self.running.spawn(work(worker, batch, hard, slot));
         }
-        Some(slots)
     }
 
     /// A wake-up that was taken and is not used: a claim without lanes puts it back.
@@ -134,9 +145,19 @@ impl Pool {
     }
 }
 
+/// All slots that are free, once there is one.
+pub(crate) async fn free(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
+    let mut taken = Arc::clone(slots).acquire_owned().await.ok()?;
+    let more = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
+    if let Ok(others) = Arc::clone(slots).try_acquire_many_owned(more) {
+        taken.merge(others);
+    }
+    Some(taken)
+}
+
 async fn work(
     worker: Arc<Worker>,
-    batch: common::queue::Batch,
+    batch: Batch,
     hard: CancellationToken,
     slot: Option<OwnedSemaphorePermit>,
 ) {

@@ -17,6 +17,8 @@ pub struct WorkerConfig {
     pub listen: SocketAddr,
     /// Batches worked on at once.
     pub concurrency: usize,
+    /// Batches beside these, of what webhooks and people wait for, while all others are busy.
+    pub urgent_slots: usize,
     /// The right to a job, unless it is extended.
     #[serde(with = "duration")]
     pub lease: Duration,
@@ -54,6 +56,7 @@ impl WorkerConfig {
             "worker.concurrency",
             "must be 1 to 1024",
         );
+        problems.require(self.urgent_slots <= 1024, "worker.urgent_slots", "must be 0 to 1024");
         problems.require(
             (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&self.lease),
             "worker.lease",

@@ -20,7 +20,7 @@ impl<'a> Call<'a> {
     pub(super) fn new(script: &'a Script, keys: &Keys, shard: Shard, wakes: bool) -> Self {
         let mut names = vec![keys.shard(shard)];
         if wakes {
-            names.extend([keys.lanes(shard), keys.wake(shard)]);
+            names.extend([keys.lanes(shard), keys.wake(shard), keys.urgent(shard)]);
         }
         Self { script, shard, keys: names, args: Vec::new() }
     }

@@ -31,6 +31,27 @@ impl RedisQueue {
         lanes: &[Lane],
         wanted: usize,
     ) -> Result<Claimed, QueueError> {
+        self.claim_mode(shard, lanes, wanted, "").await
+    }
+
+    /// The same, of what webhooks and people wait for and nothing else. What is left in the lanes is
+    /// for others to find: `next` is no promise.
+    pub async fn claim_urgent(
+        &self,
+        shard: Shard,
+        lanes: &[Lane],
+        wanted: usize,
+    ) -> Result<Claimed, QueueError> {
+        self.claim_mode(shard, lanes, wanted, "urgent").await
+    }
+
+    async fn claim_mode(
+        &self,
+        shard: Shard,
+        lanes: &[Lane],
+        wanted: usize,
+        mode: &str,
+    ) -> Result<Claimed, QueueError> {
         let asked_at = Instant::now();
         let known: Vec<(&Lane, &Entry)> = lanes
             .iter()
@@ -43,7 +64,8 @@ impl RedisQueue {
             .arg(self.permit_deadline_us())
             .arg(wanted)
             .arg(self.settings.bulk_floor)
-            .arg(self.settings.spot_check_floor);
+            .arg(self.settings.spot_check_floor)
+            .arg(mode);
         for (lane, entry) in known {
             call.arg(lane.as_str()).arg(entry.ledgers.len()).arg(entry.json.as_str());
         }

@@ -77,6 +77,12 @@ impl Keys {
         format!("{}:wake", self.prefix(shard))
     }
 
+    /// zset: lane in which a webhook or a person waits -> since when, us. For workers that have slots
+    /// left for nothing else.
+    pub fn urgent(&self, shard: Shard) -> String {
+        format!("{}:urgent", self.prefix(shard))
+    }
+
     /// The keys of a lane in the order in which `lane.lua` expects them.
     pub fn lane(&self, lane: &Lane) -> Vec<String> {
         let shard = self.prefix(self.shard_of(lane));

@@ -17,6 +17,7 @@ const LONGEST: Duration = Duration::from_secs(5);
 pub struct Waiter {
     link: Link,
     connection: Option<Connection>,
+    pop: &'static str,
     key: String,
 }
 
@@ -26,7 +27,19 @@ impl Waiter {
     /// When there is no such shard.
     pub fn new(links: &Links, keys: &Keys, shard: Shard) -> Result<Self, QueueError> {
         let link = links.get(shard.0.into()).ok_or(QueueError::UnknownShard(shard))?.clone();
-        Ok(Self { link, connection: None, key: keys.wake(shard) })
+        Ok(Self { link, connection: None, pop: "BLPOP", key: keys.wake(shard) })
+    }
+
+    /// One that is woken by what webhooks and people wait for and by nothing else: for
+    /// [`claim_urgent`](super::RedisQueue::claim_urgent). Who is not told in this way is told in the
+    /// usual one, so nothing is missed when nobody waits here.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such shard.
+    pub fn urgent(links: &Links, keys: &Keys, shard: Shard) -> Result<Self, QueueError> {
+        let waiter = Self::new(links, keys, shard)?;
+        Ok(Self { pop: "BZPOPMIN", key: keys.urgent(shard), ..waiter })
     }
 
     /// Waits for a wake-up token (the name of a lane that has work), at most for `longest` and
@@ -44,14 +57,15 @@ impl Waiter {
             Some(connection) => connection,
             None => self.connect().await?,
         };
-        let popped: Option<(String, String)> = redis::cmd("BLPOP")
+        // The key, the lane, and from a sorted set its score.
+        let popped: Option<Vec<String>> = redis::cmd(self.pop)
             .arg(&self.key)
             .arg(timeout.as_secs_f64())
             .query_async(&mut connection)
             .await
             .map_err(Fault::from)?;
         self.connection = Some(connection);
-        Ok(popped.map(|(_, lane)| lane))
+        Ok(popped.and_then(|popped| popped.into_iter().nth(1)))
     }
 
     /// A connection to the server that holds the shard now.

@@ -1,12 +1,12 @@
 -- Freeze, thaw, pause or resume a lane.
 --
--- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), without ledgers
+-- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), without ledgers
 -- ARGV  1 index and time (clock.lua)
 --       2 lane  3 "freeze", "thaw", "pause" or "resume"  4 length of a freeze, us
 -- Returns the time until which the lane is frozen now, us, or 0.
 
 local now = clock_us(KEYS[1], ARGV[1])
-local lane = lane_at(ARGV[2], 4)
+local lane = lane_at(ARGV[2], 5)
 local frozen = tonumber(redis.call("HGET", lane.key.state, "frozen") or 0)
 if ARGV[3] == "freeze" then
   frozen = math.max(frozen, now + tonumber(ARGV[4]))

@@ -16,10 +16,10 @@ local function save_job(jobs, id, job)
 end
 
 -- What jobs that can share a request have in common: all before the last slash, or the kind.
-local function group_of(id)
-  return string.match(id, "^(.*)/") or string.match(id, "^[^:]*")
-end
-
 local function kind_of(id)
   return string.match(id, "^[^:]*")
+end
+
+local function group_of(id)
+  return string.find(id, "/", 1, true) and string.match(id, "^(.*)/") or kind_of(id)
 end

@@ -49,3 +49,9 @@ local function wants_claim(lanes, wake, lane, at, now)
     redis.call("LPUSH", wake, lane.name)
   end
 end
+
+-- A webhook or a person waits in the lane: told apart from the rest, for workers that have slots left
+-- for nothing else. It only makes such work quicker; whoever claims the lane finds it anyway.
+local function has_urgent(urgent, lane, now)
+  redis.call("ZADD", urgent, "NX", now, lane.name)
+end

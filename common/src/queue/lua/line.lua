@@ -25,6 +25,12 @@ local function job_at(member)
   }
 end
 
+-- The id alone, of a kind that is known.
+local function id_at(member, kind)
+  local rest = string.sub(member, #kind + 9)
+  return rest == "" and kind or kind .. ":" .. rest
+end
+
 local function enter_line(lane, id, job)
   redis.call("ZADD", lane.key.ready[job[PRIORITY]], 0, place(id, job[ARRIVED]))
 end

@@ -1,6 +1,6 @@
 -- Open the ledgers of a lane that this Redis had not seen, from what Postgres knows.
 --
--- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
+-- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), then one ledger for each quota
 -- ARGV  1 index and time (clock.lua)
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
@@ -11,8 +11,8 @@
 -- A ledger that is open already is left as it is. Returns 1 when something was opened.
 
 local now = clock_us(KEYS[1], ARGV[1])
-local lane = lane_at(ARGV[2], 4)
-load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
+local lane = lane_at(ARGV[2], 5)
+load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
   return 0
 end

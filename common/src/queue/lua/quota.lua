@@ -44,16 +44,10 @@ local function freeze_kind(lane, kind, until_us, now)
   end
 end
 
--- Reads the lane's state. Freezes of kinds that are over are forgotten. A quota that this Redis has
--- not seen before, because it is new, because everything was lost or because the index came from
--- another server, starts with an empty bucket and with its ledger closed until no permit granted
--- before can be counted by the platform any more.
-local function load_quotas(lane, limits, first_ledger, now, deadline_us)
-  lane.limits = limits
-  lane.ledger = {}
-  lane.state = {}
+-- Freezes of kinds that are over are forgotten.
+local function load_state(lane, now)
   local flat = redis.call("HGETALL", lane.key.state)
-  lane.frozen_kinds = 0
+  lane.state, lane.frozen_kinds = {}, 0
   for i = 1, #flat, 2 do
     local is_kind = string.sub(flat[i], 1, 2) == "f:"
     if is_kind and tonumber(flat[i + 1]) <= now then
@@ -63,6 +57,17 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
       lane.frozen_kinds = lane.frozen_kinds + (is_kind and 1 or 0)
     end
   end
+end
+
+-- Reads the lane's state, if that was not done yet, and its quotas. A quota that this Redis has not
+-- seen before, because it is new, because everything was lost or because the index came from another
+-- server, starts with an empty bucket and with its ledger closed until no permit granted before can
+-- be counted by the platform any more.
+local function load_quotas(lane, limits, first_ledger, now, deadline_us)
+  if not lane.state then
+    load_state(lane, now)
+  end
+  lane.limits, lane.ledger = limits, {}
   if lane.state.generation ~= generation then
     for field in pairs(lane.state) do
       if string.find(field, "^[bon]:") then

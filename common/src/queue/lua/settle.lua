@@ -1,6 +1,6 @@
 -- Settle leases, and the permits that were used under them.
 --
--- KEYS  1 shard  2 lanes  3 wake  4.. the lane (lane.lua), then one ledger for each quota
+-- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), then one ledger for each quota
 -- ARGV  1 index and time (clock.lua)
 --       2 lane  3 limits as JSON (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
@@ -16,8 +16,8 @@
 -- Returns the ids whose lease was lost: for them nothing was done.
 
 local now = clock_us(KEYS[1], ARGV[1])
-local lane = lane_at(ARGV[2], 4)
-load_quotas(lane, cjson.decode(ARGV[3]), 4 + LANE_KEYS, now, tonumber(ARGV[4]))
+local lane = lane_at(ARGV[2], 5)
+load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 
 -- A lane that this Redis sees for the first time is opened by who claims it, jobs or not.
 local wanted_at = lane.state.closed and now or math.huge
@@ -50,6 +50,9 @@ local function make_ready(id, job, priority)
   job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
   enter_line(lane, id, job)
   wanted_at = now
+  if priority <= 1 then
+    has_urgent(KEYS[4], lane, now)
+  end
 end
 
 local function delay(id, job, state, delay_us)
@@ -58,15 +61,24 @@ local function delay(id, job, state, delay_us)
   wanted_at = math.min(wanted_at, now + delay_us)
 end
 
-local lost = {}
+local ids = {}
 for i = arg, #ARGV, 5 do
-  local id, fence, outcome = ARGV[i], tonumber(ARGV[i + 1]), ARGV[i + 2]
+  ids[#ids + 1] = ARGV[i]
+end
+local packed = #ids > 0 and redis.call("HMGET", lane.key.jobs, unpack(ids)) or {}
+
+-- `seen`: an id that stands twice has no lease any more the second time.
+local lost, seen, ended, done = {}, {}, {}, {}
+for n, id in ipairs(ids) do
+  local i = arg + 5 * (n - 1)
+  local fence, outcome = tonumber(ARGV[i + 1]), ARGV[i + 2]
   local delay_us, round = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
-  local job = load_job(lane.key.jobs, id)
-  if not job or job[STATE] ~= LEASED or job[FENCE] ~= fence then
+  local job = packed[n] and cmsgpack.unpack(packed[n])
+  if seen[id] or not job or job[STATE] ~= LEASED or job[FENCE] ~= fence then
     lost[#lost + 1] = id
   else
-    redis.call("ZREM", lane.key.leases, id)
+    seen[id] = true
+    ended[#ended + 1] = id
     local dirty = job[DIRTY]
     job[DIRTY] = -1
     if outcome == "nack" then
@@ -94,9 +106,15 @@ for i = arg, #ARGV, 5 do
       delay(id, job, DELAYED, delay_us)
       save_job(lane.key.jobs, id, job)
     else
-      redis.call("HDEL", lane.key.jobs, id)
+      done[#done + 1] = id
     end
   end
+end
+if #ended > 0 then
+  redis.call("ZREM", lane.key.leases, unpack(ended))
+end
+if #done > 0 then
+  redis.call("HDEL", lane.key.jobs, unpack(done))
 end
 
 if wanted_at < math.huge then

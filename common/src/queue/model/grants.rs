@@ -23,6 +23,15 @@ pub struct ModelStanding {
 impl Model {
     /// See [`crate::queue::RedisQueue::claim`].
     pub fn claim(&mut self, wanted: usize, now: u64) -> Vec<ModelBatch> {
+        self.claim_mode(wanted, false, now)
+    }
+
+    /// See [`crate::queue::RedisQueue::claim_urgent`].
+    pub fn claim_urgent(&mut self, wanted: usize, now: u64) -> Vec<ModelBatch> {
+        self.claim_mode(wanted, true, now)
+    }
+
+    fn claim_mode(&mut self, wanted: usize, urgent: bool, now: u64) -> Vec<ModelBatch> {
         self.quotas.see(now);
         if self.paused || self.frozen_until > now {
             return Vec::new();
@@ -41,20 +50,21 @@ impl Model {
         }
         let mut batches = Vec::new();
         while batches.len() < wanted {
-            let Some(batch) = self.lease_batch(now) else { break };
+            let Some(batch) = self.lease_batch(urgent, now) else { break };
             batches.push(batch);
         }
         batches
     }
 
-    fn lease_batch(&mut self, now: u64) -> Option<ModelBatch> {
+    fn lease_batch(&mut self, only_urgent: bool, now: u64) -> Option<ModelBatch> {
         let urgent = [0, 1].iter().any(|&p| !self.line(p).is_empty());
-        let owed = [2_u8, 3].into_iter().filter(|&p| self.is_owed(p)).find_map(|p| {
+        let may_be_owed = |&p: &u8| !only_urgent && self.is_owed(p);
+        let owed = [2_u8, 3].into_iter().filter(may_be_owed).find_map(|p| {
             let ids = self.runnable(p, !urgent, now);
             (!ids.is_empty()).then_some((p, ids))
         });
         let (priority, ids) = owed.or_else(|| {
-            (0..4).find_map(|p| {
+            (0..if only_urgent { 2 } else { 4 }).find_map(|p| {
                 let ids = self.runnable(p, p >= 2, now);
                 (!ids.is_empty()).then_some((p, ids))
             })

@@ -100,7 +100,9 @@ impl Both {
                 }
                 Ok(())
             }
-            Op::Claim { lanes, wanted, lost } => self.claim(lanes, wanted, lost).await,
+            Op::Claim { lanes, wanted, urgent, lost } => {
+                self.claim(lanes, wanted, urgent, lost).await
+            }
             Op::Settle { batch, outcomes, sent, signal, twice } => {
                 let Some(out) = self.take_out(batch) else { return Ok(()) };
                 let jobs: Vec<_> = out.ids.iter().cloned().zip(outcomes).collect();
@@ -176,17 +178,24 @@ impl Both {
         Ok(())
     }
 
-    async fn claim(&mut self, lanes: &[usize], wanted: usize, lost: bool) -> Checked {
+    async fn claim(&mut self, lanes: &[usize], wanted: usize, urgent: bool, lost: bool) -> Checked {
         let (redis, now) = self.at_once();
         let asked: Vec<_> = lanes.iter().map(|&i| self.twins[i].name.clone()).collect();
-        let claimed = redis.claim(Shard(0), &asked, wanted).await.unwrap();
+        let claimed = if urgent {
+            redis.claim_urgent(Shard(0), &asked, wanted).await
+        } else {
+            redis.claim(Shard(0), &asked, wanted).await
+        }
+        .unwrap();
         let mut counts = [0_usize; LANES.len()];
         for batch in claimed.batches {
             let i = LANES.iter().position(|name| *name == batch.lane.as_str()).unwrap();
             counts[i] += 1;
             let twin = &mut self.twins[i];
             twin.model.after_fence(self.fence);
-            prop_assert_eq!(&[as_in_model(&batch)], &twin.model.claim(1, now)[..]);
+            let expected =
+                if urgent { twin.model.claim_urgent(1, now) } else { twin.model.claim(1, now) };
+            prop_assert_eq!(&[as_in_model(&batch)], &expected[..]);
             self.fence = batch.fence.0;
             let out = Out {
                 lane: i,
@@ -203,7 +212,7 @@ impl Both {
         for &i in lanes {
             // What came back is in line again, whether it was its turn or not.
             prop_assert!(self.twins[i].model.claim(0, now).is_empty());
-            idle.push((i, laws::nothing_can_run(&self.twins[i].model, now)));
+            idle.push((i, laws::nothing_can_run(&self.twins[i].model, urgent, now)));
         }
         if counts.iter().sum::<usize>() < wanted {
             prop_assert!(idle.iter().all(|&(_, idle)| idle), "a permit is free and a job waits");
@@ -217,7 +226,7 @@ impl Both {
         match claimed.next.map(|next| u64::try_from(next.as_micros()).unwrap()) {
             Some(0) => {}
             Some(next) => prop_assert!(
-                models.clone().all(|model| laws::nothing_can_run(model, now + next - 1)),
+                models.clone().all(|model| laws::nothing_can_run(model, false, now + next - 1)),
                 "told to wait for {next} us, but something could have run before"
             ),
             None => prop_assert!(models.clone().all(|model| model.is_empty() || model.is_paused())),
@@ -371,7 +380,7 @@ impl Both {
             let next = redis.claim(Shard(0), &[], 1).await.unwrap().next;
             prop_assert!(next.is_some(), "jobs are left, but no lane wants a claim");
             self.clock += u64::try_from(next.unwrap_or_default().as_micros()).unwrap();
-            self.claim(&[0, 1], 4, false).await?;
+            self.claim(&[0, 1], 4, false, false).await?;
         }
         prop_assert!(false, "some jobs are never done");
         Ok(())

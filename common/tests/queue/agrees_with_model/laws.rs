@@ -24,8 +24,11 @@ impl Sent {
 }
 
 /// Liveness: no job waits while its permit is free.
-pub(super) fn nothing_can_run(model: &Model, now: u64) -> bool {
-    model.clone().claim(1, now).is_empty()
+///
+/// - `urgent`: no webhook and no person's job does.
+pub(super) fn nothing_can_run(model: &Model, urgent: bool, now: u64) -> bool {
+    let mut model = model.clone();
+    if urgent { model.claim_urgent(1, now) } else { model.claim(1, now) }.is_empty()
 }
 
 /// However the requests travelled between grant and answer, no window saw more than its limit:

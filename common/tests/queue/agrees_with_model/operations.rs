@@ -40,6 +40,7 @@ pub(super) enum Op {
     Claim {
         lanes: &'static [usize],
         wanted: usize,
+        urgent: bool,
         lost: bool,
     },
     Settle {
@@ -137,8 +138,9 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         10 => (lane(), 0..IDS.len(), 0_u8..4, prop::bool::weighted(0.2), rarely()).prop_map(
             |(lane, id, priority, ensure, twice)| Op::Enqueue { lane, id, priority, ensure, twice }
         ),
-        8 => (lanes, 1_usize..5, rarely())
-            .prop_map(|(lanes, wanted, lost)| Op::Claim { lanes, wanted, lost }),
+        8 => (lanes, 1_usize..5, rarely(), rarely()).prop_map(|(lanes, wanted, urgent, lost)| {
+            Op::Claim { lanes, wanted, urgent, lost }
+        }),
         6 => (
             0_usize..8,
             prop::collection::vec(outcome(), 4),

@@ -60,7 +60,7 @@ fn the_user_has_the_commands_of_the_scripts_and_hardly_any_other() {
         used.extend(calls.map(|call| call.split('"').next().unwrap().to_lowercase()));
     }
     // To run scripts, to know the server, and to wait.
-    used.extend(["evalsha", "script|load", "info", "blpop"].map(str::to_owned));
+    used.extend(["evalsha", "script|load", "info", "blpop", "bzpopmin"].map(str::to_owned));
     let line = Rights::Server.line();
     let given: BTreeSet<String> =
         line.split(' ').filter_map(|word| word.strip_prefix('+')).map(str::to_owned).collect();

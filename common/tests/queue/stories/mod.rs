@@ -105,5 +105,6 @@ pub(crate) const CONTRACT: &[fn()] = &[
     quotas::more_frozen_kinds_than_a_lane_remembers_freeze_the_lane,
     waking::an_idle_worker_is_woken_and_not_polling,
     waking::wake_ups_chain_while_runnable_work_is_left,
+    waking::who_has_slots_for_urgent_work_only_is_told_of_it_and_gets_nothing_else,
     waking::a_time_before_that_until_which_workers_sleep_wakes_one_of_them,
 ];

@@ -7,7 +7,7 @@ use common::queue::{Ledger, Outcome, QueueSettings, Waiter};
 use common::quota::RateSignal;
 use redis::AsyncCommands;
 
-use super::{KLAVIYO, SECOND, claim, claim_one, plenty, settle};
+use super::{KLAVIYO, SECOND, claim, claim_one, ids, plenty, settle};
 use crate::{START, job, lane, queue_of};
 
 #[tokio::test]
@@ -69,4 +69,36 @@ pub(super) async fn a_time_before_that_until_which_workers_sleep_wakes_one_of_th
     let tokens: Vec<String> = redis.lrange(&wake, 0, -1).await.unwrap();
     assert_eq!(tokens, [KLAVIYO]);
     assert_eq!(claim(&queue, now, 1).await.next, Some(after));
+}
+
+#[tokio::test]
+pub(super) async fn who_has_slots_for_urgent_work_only_is_told_of_it_and_gets_nothing_else() {
+    let (queue, redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(60_000))], QueueSettings::default()).await;
+    let (name, shard) = (lane(KLAVIYO), keys.shard_of(&lane(KLAVIYO)));
+    queue.at(START).open(&name, &[Ledger::Empty]).await.unwrap();
+    let now = queue.at(START + 60 * SECOND);
+    let mut waiter = Waiter::urgent(queue.links(), &keys, shard).unwrap();
+    let mut told = async || waiter.wait(Some(Duration::from_millis(1))).await.unwrap();
+    let mut redis = redis;
+
+    now.enqueue(&[job(KLAVIYO, "order:1", Priority::Bulk)]).await.unwrap();
+    assert_eq!(told().await, None, "nothing urgent waits");
+    let asked = [name.clone()];
+    assert!(now.claim_urgent(shard, &asked, 9).await.unwrap().batches.is_empty());
+
+    let urgent = ["order:2", "order:3"].map(|id| job(KLAVIYO, id, Priority::Webhook));
+    now.enqueue(&urgent).await.unwrap();
+    assert_eq!(told().await.as_deref(), Some(KLAVIYO));
+    let claimed = now.claim_urgent(shard, &asked, 1).await.unwrap();
+    assert_eq!(ids(&claimed.batches[0]), ["order:2"]);
+    assert_eq!(told().await.as_deref(), Some(KLAVIYO), "one is left: tell the next");
+    assert_eq!(now.claim_urgent(shard, &asked, 9).await.unwrap().batches.len(), 1);
+    assert_eq!(told().await, None);
+    assert_eq!(ids(&claim_one(&queue, START + 60 * SECOND).await), ["order:1"], "for the others");
+
+    now.enqueue(&[job(KLAVIYO, "order:4", Priority::Manual)]).await.unwrap();
+    drop(claim_one(&queue, START + 60 * SECOND).await);
+    let left: u64 = redis.zcard(keys.urgent(shard)).await.unwrap();
+    assert_eq!(left, 0, "done by somebody else: nobody is told any more");
 }

@@ -1,0 +1,73 @@
+//! Who gets a worker's slots when all are busy.
+
+use std::env;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use async_trait::async_trait;
+use common::job::{Job, Priority, Task};
+use common::queue::Outcome;
+use common::store;
+use sqlx::PgPool;
+use tests::bench::crew::{ALONE, Crew, Stores};
+use tests::scene::database_url;
+use tokio::sync::{Semaphore, mpsc};
+use tokio::time::timeout;
+use worker::handlers::{Failure, Handler, Work};
+use worker::outcome::Then;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Tells of each job that begins, and lets none end before it is told to.
+#[derive(Debug)]
+struct Held {
+    began: mpsc::UnboundedSender<Priority>,
+    let_go: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Handler for Held {
+    async fn run(&self, work: &Work<'_>) -> Result<Vec<Then>, Failure> {
+        self.began.send(work.priority).unwrap();
+        drop(self.let_go.acquire().await);
+        Ok(work.jobs.iter().map(|_| Then::Settle(Outcome::Ack)).collect())
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_webhook_does_not_wait_until_a_bulk_job_ends(db: PgPool) -> anyhow::Result<()> {
+    store::migrate(&db).await?;
+    let stores = Stores { redis_url: env::var("REDIS_URL")?, database_url: database_url(&db)? };
+    let (began, mut beginnings) = mpsc::unbounded_channel();
+    let let_go = Arc::new(Semaphore::new(0));
+    let crew =
+        Crew::start(&stores, 1, Arc::new(Held { began, let_go: Arc::clone(&let_go) })).await?;
+    let jobs = |priority, ids: std::ops::Range<u32>| -> anyhow::Result<Vec<Job>> {
+        ids.map(|id| {
+            let task: Task = format!("{ALONE}:{id}").parse()?;
+            Ok(Job { lane: crew.lane.clone(), task, priority, trace: String::new() })
+        })
+        .collect()
+    };
+    let mut next = async || {
+        timeout(PATIENCE, beginnings.recv()).await.context("nothing began")?.context("ended")
+    };
+
+    crew.queue.enqueue(&jobs(Priority::Bulk, 0..40)?).await?;
+    for _ in 0..16 {
+        assert_eq!(next().await?, Priority::Bulk);
+    }
+    for id in [100, 101] {
+        crew.queue.enqueue(&jobs(Priority::Webhook, id..id + 1)?).await?;
+        assert_eq!(next().await?, Priority::Webhook, "a slot was kept for it");
+    }
+    crew.queue.enqueue(&jobs(Priority::Webhook, 102..103)?).await?;
+
+    let_go.close();
+    assert_eq!(next().await?, Priority::Webhook, "and this one was next");
+    for _ in 16..40 {
+        assert_eq!(next().await?, Priority::Bulk);
+    }
+    crew.end().await
+}
