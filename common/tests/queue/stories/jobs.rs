@@ -33,6 +33,28 @@ pub(super) async fn a_thousand_records_of_one_kind_are_ten_requests() {
 }
 
 #[tokio::test]
+pub(super) async fn a_batch_is_of_one_group_and_never_too_large() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let of_group =
+        |group: &str, n: u32| job(KLAVIYO, &format!("profile:{group}/{n}"), Priority::Webhook);
+    let mut jobs = vec![of_group("a", 0)];
+    jobs.extend((0..89).map(|n| of_group("b", n)));
+    jobs.extend((1..150).map(|n| of_group("a", n)));
+    for (after, job) in (0..).zip(&jobs) {
+        queue.at(now + after).enqueue(std::slice::from_ref(job)).await.unwrap();
+    }
+    let mut batches = Vec::new();
+    for _ in 0..3 {
+        let batch = claim_one(&queue, now + SECOND).await;
+        let group = ids(&batch)[0].rsplit_once('/').unwrap().0.to_owned();
+        assert!(ids(&batch).iter().all(|id| id.starts_with(&group)));
+        batches.push((group, batch.jobs.len()));
+    }
+    let expected = [("profile:a", 100), ("profile:b", 89), ("profile:a", 50)];
+    assert_eq!(batches, expected.map(|(group, jobs)| (group.to_owned(), jobs)));
+}
+
+#[tokio::test]
 pub(super) async fn a_notice_during_the_work_leads_to_one_more_look() {
     let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
     let hook = [job(KLAVIYO, "profile:a", Priority::Webhook)];
