@@ -181,10 +181,7 @@ end
 -- gets its quota, the first delayed one comes due or the first lease ends.
 local function reschedule(lane, exhausted)
   if only_urgent then
-    -- Who looks for anything else will find out. The new leases may be the first to end.
-    if lane.took_urgent and now + lease_us < lane.score then
-      redis.call("ZADD", KEYS[2], now + lease_us, lane.name)
-    end
+    -- It stays due: who looks for anything else will find out.
     return
   end
   local at = exhausted and now + lane.wait or now

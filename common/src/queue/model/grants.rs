@@ -128,9 +128,24 @@ impl Model {
 
     /// See [`crate::queue::RedisQueue::acquire`]: a permit, or the time until there may be one.
     pub fn acquire(&mut self, kind: &str, priority: Priority, now: u64) -> Result<i64, u64> {
+        self.acquire_mode(kind, priority, false, now)
+    }
+
+    /// See [`crate::queue::RedisQueue::acquire_for_probe`].
+    pub fn acquire_for_probe(&mut self, kind: &str, now: u64) -> Result<i64, u64> {
+        self.acquire_mode(kind, Priority::Manual, true, now)
+    }
+
+    fn acquire_mode(
+        &mut self,
+        kind: &str,
+        priority: Priority,
+        probe: bool,
+        now: u64,
+    ) -> Result<i64, u64> {
         self.quotas.see(now);
         let mut wait = self.quotas.wait(kind, priority >= Priority::Bulk, true, now);
-        if self.paused {
+        if self.paused && !probe {
             wait = wait.max(1_000_000);
         }
         wait = wait.max(self.frozen_until.saturating_sub(now));

@@ -128,7 +128,8 @@ impl Both {
                 Ok(())
             }
             Op::Acquire { lane, kind, priority } => {
-                self.acquire(lane, KINDS[kind], Priority::from_number(priority).unwrap()).await
+                let priority = priority.map(|priority| Priority::from_number(priority).unwrap());
+                self.acquire(lane, KINDS[kind], priority).await
             }
             Op::Replace => {
                 self.replace_server().await;
@@ -265,12 +266,21 @@ impl Both {
         Ok(())
     }
 
-    async fn acquire(&mut self, lane: usize, kind: &str, priority: Priority) -> Checked {
+    async fn acquire(&mut self, lane: usize, kind: &str, priority: Option<Priority>) -> Checked {
         let (redis, now) = self.at_once();
         let twin = &mut self.twins[lane];
-        let got = redis.acquire(&twin.name, kind, priority).await.unwrap();
         twin.model.after_fence(self.fence);
-        let expected = twin.model.acquire(kind, priority, now);
+        let (got, expected) = match priority {
+            Some(priority) => (
+                redis.acquire(&twin.name, kind, priority).await,
+                twin.model.acquire(kind, priority, now),
+            ),
+            None => (
+                redis.acquire_for_probe(&twin.name, kind).await,
+                twin.model.acquire_for_probe(kind, now),
+            ),
+        };
+        let got = got.unwrap();
         let actual =
             got.map(|permit| permit.id).map_err(|wait| u64::try_from(wait.as_micros()).unwrap());
         prop_assert_eq!(actual, expected);

@@ -60,7 +60,8 @@ pub(super) enum Op {
     Acquire {
         lane: usize,
         kind: usize,
-        priority: u8,
+        /// `None` for a probe.
+        priority: Option<u8>,
     },
     Explain {
         lane: usize,
@@ -153,7 +154,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             }),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
         1 => (0_usize..8).prop_map(|batch| Op::Forget { batch }),
-        2 => (lane(), 0..KINDS.len(), 0_u8..4)
+        2 => (lane(), 0..KINDS.len(), prop::option::of(0_u8..4))
             .prop_map(|(lane, kind, priority)| Op::Acquire { lane, kind, priority }),
         4 => (lane(), 0..IDS.len()).prop_map(|(lane, id)| Op::Explain { lane, id }),
         8 => advance().prop_map(|us| Op::Advance { us }),

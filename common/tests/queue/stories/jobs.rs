@@ -33,6 +33,25 @@ pub(super) async fn a_thousand_records_of_one_kind_are_ten_requests() {
 }
 
 #[tokio::test]
+pub(super) async fn what_stands_twice_in_one_call_counts_once() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let asked = [Priority::SpotCheck, Priority::Bulk, Priority::Webhook, Priority::Manual]
+        .map(|priority| job(KLAVIYO, "order:1", priority));
+    let enqueued = queue.at(now).enqueue(&asked).await.unwrap();
+    assert_eq!(enqueued, Enqueued { added: 1, raised: 2, coalesced: 1, ..Enqueued::default() });
+    let batch = claim_one(&queue, now).await;
+    assert_eq!((batch.priority, batch.jobs[0].attempt), (Priority::Webhook, 1));
+    assert!(claim(&queue, now, 9).await.batches.is_empty(), "it stands in one line");
+
+    let id = JobId::from("order:1");
+    let after = Duration::from_secs(9);
+    let outcomes = [(id.clone(), Outcome::Nack { after }), (id.clone(), Outcome::Ack)];
+    let lost = queue.at(now).settle(&lane(KLAVIYO), batch.fence, &outcomes, &[]).await.unwrap();
+    assert_eq!(lost, [id], "what comes after its end says nothing");
+    assert_eq!(ids(&claim_one(&queue, now + 9 * SECOND).await), ["order:1"]);
+}
+
+#[tokio::test]
 pub(super) async fn a_batch_is_of_one_group_and_never_too_large() {
     let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
     let of_group =

@@ -73,6 +73,7 @@ pub(crate) const CONTRACT: &[fn()] = &[
     bounds::a_waiting_check_takes_at_most_300_bytes,
     jobs::a_thousand_notices_of_one_record_are_one_job,
     jobs::a_thousand_records_of_one_kind_are_ten_requests,
+    jobs::what_stands_twice_in_one_call_counts_once,
     jobs::a_batch_is_of_one_group_and_never_too_large,
     jobs::a_notice_during_the_work_leads_to_one_more_look,
     jobs::making_up_for_a_loss_does_not_disturb_what_is_being_worked_on,
