@@ -80,7 +80,8 @@ pub enum RecordType {
     Order,
     /// What a creator asks support for, on Patreon.
     Campaign,
-    /// A level of support, on Patreon.
+    /// A level of support, on Patreon, which only shows it with its campaign:
+    /// `<campaign id>/<tier id>`.
     Tier,
     /// A supporter, on Patreon (a UUID); somebody in a guild, on Discord: `<guild id>/<user id>`.
     Member,
@@ -112,7 +113,7 @@ impl RecordId {
         self.external_id.rsplit('/').next().unwrap_or(&self.external_id)
     }
 
-    /// The event, list or guild to which it belongs.
+    /// The event, list, campaign or guild to which it belongs.
     pub(crate) fn parent(&self) -> Option<&str> {
         self.external_id.split_once('/').map(|(parent, _)| parent)
     }

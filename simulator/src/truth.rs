@@ -26,7 +26,8 @@ pub struct LiveRecord {
     /// `location.ip`; no links. A membership is of type `profile` and has `joined_group_at` alone.
     /// Eventbrite: without `time_remaining` and `resource_uri`, with `barcodes` sorted by barcode
     /// and `answers` by question; null fields stand as null. Patreon: `type`, `id`, `attributes`
-    /// with instants ending in `+00:00`, without pictures and `patron_count`; of a member's
+    /// with instants ending in `+00:00`, without pictures and the counters `patron_count`,
+    /// `post_count` and `remaining`; of a member's
     /// `relationships` `campaign`, `user` and `currently_entitled_tiers`, sorted. Discord: the
     /// object, with `roles` and `features` sorted; of a guild without its roles and
     /// `premium_subscription_count`, of a role without `color`, of a member without
@@ -109,7 +110,8 @@ fn eventbrite(version: &Version) -> Value {
 fn patreon(id: &RecordId, version: &Version) -> Value {
     let mut attributes = version.fields.get("attributes").cloned().unwrap_or_default();
     if let Some(attributes) = attributes.as_object_mut() {
-        for volatile in ["image_url", "image_small_url", "patron_count"] {
+        let counters = ["patron_count", "post_count", "remaining"];
+        for volatile in ["image_url", "image_small_url"].into_iter().chain(counters) {
             attributes.remove(volatile);
         }
     }
@@ -118,7 +120,7 @@ fn patreon(id: &RecordId, version: &Version) -> Value {
         RecordType::Tier => "tier",
         _ => "member",
     };
-    let mut payload = json!({ "type": kind, "id": id.external_id, "attributes": attributes });
+    let mut payload = json!({ "type": kind, "id": id.own(), "attributes": attributes });
     if id.record_type == RecordType::Member {
         let user = version.fields.get("user").and_then(|user| user.get("id"));
         let mut tiers = version.texts("tiers");

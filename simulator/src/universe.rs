@@ -177,12 +177,11 @@ impl Universe {
         let deletes = self.plan.happens(self.changes.delete_share);
         let moves_only_volatile = self.plan.happens(self.changes.volatile_share);
         match id.record_type {
-            // Nobody can do anything else with one.
-            RecordType::Membership => ChangeKind::Delete,
             RecordType::Profile if deletes && self.plan.happens(0.3) => ChangeKind::Merge,
             _ if deletes => ChangeKind::Delete,
             RecordType::Profile | RecordType::Guild if moves_only_volatile => ChangeKind::Touch,
             RecordType::Event if self.plan.happens(0.1) => ChangeKind::Clock,
+            // Of a membership nothing comes: it can only end.
             _ => ChangeKind::Edit,
         }
     }

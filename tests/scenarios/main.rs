@@ -4,6 +4,8 @@
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod discord;
+#[cfg(test)]
 mod door;
 #[cfg(test)]
 mod faults;
@@ -15,6 +17,8 @@ mod late_reads;
 mod layers;
 #[cfg(test)]
 mod lost_access;
+#[cfg(test)]
+mod patreon;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]

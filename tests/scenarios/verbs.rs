@@ -21,6 +21,14 @@ pub(crate) const SCAN_EVENTBRITE: &str = r#"schedules = [
     { record_type = "attendee", mode = "full", cron = "0 3 * * *" },
     { record_type = "order", mode = "full", cron = "0 3 * * *" },
 ]"#;
+/// The same of these record types, on any platform.
+pub(crate) fn scans_of(record_types: &[&str]) -> String {
+    let schedule = |record_type: &&str| {
+        format!(r#"{{ record_type = "{record_type}", mode = "full", cron = "0 3 * * *" }}"#)
+    };
+    let schedules: Vec<String> = record_types.iter().map(schedule).collect();
+    format!("schedules = [{}]", schedules.join(", "))
+}
 /// No spot check looks at what a story is about.
 pub(crate) const NO_SPOT_CHECKS: &str = "[scheduler]\nspot_check_min_age = \"24h\"\n";
 
@@ -68,6 +76,41 @@ fn change(
         notify,
     })?;
     Ok(RecordId::new(changed.record_type, changed.external_id))
+}
+
+/// So many scans were read to their end.
+pub(crate) async fn scans_done(scene: &mut Scene, runs: i64) -> anyhow::Result<()> {
+    scene
+        .until("every scan is done", async |scene| {
+            Ok(scene.count("select count(*) from bulk_runs where state = 'done'").await? == runs)
+        })
+        .await
+}
+
+/// This record goes, as its platform lets records go.
+pub(crate) fn delete_this(
+    scene: &Scene,
+    platform: Platform,
+    record: &RecordId,
+    notify: bool,
+) -> anyhow::Result<()> {
+    change_on(scene, platform, record, ChangeKind::Delete, notify)
+}
+
+/// Something happens to this record of a platform that is named, because another has such records
+/// too.
+pub(crate) fn change_on(
+    scene: &Scene,
+    platform: Platform,
+    record: &RecordId,
+    kind: ChangeKind,
+    notify: bool,
+) -> anyhow::Result<()> {
+    let RecordId { record_type, external_id } = record.clone();
+    let (record_type, external_id) = (Some(record_type), Some(external_id));
+    let change = ChangeRequest { platform, record_type, external_id, kind, notify };
+    scene.platforms.change(&change)?;
+    Ok(())
 }
 
 /// Where there are such records.

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
 use serde_json::Value;
 use sqlx::{PgPool, Row};
 
@@ -11,6 +12,15 @@ pub type Name = (String, String, String);
 
 /// A record of the mirror: its payload and whether it is marked as deleted.
 pub type Mirrored = BTreeMap<Name, (Value, bool)>;
+
+/// What the mirror calls a record that the simulated platforms call so.
+pub fn name(platform: &str, record_type: &str, external_id: String) -> Name {
+    let record_type = match record_type {
+        "membership" => "list-membership",
+        same => same,
+    };
+    (platform.to_owned(), record_type.to_owned(), external_id)
+}
 
 /// What is not as it should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -50,7 +60,8 @@ pub async fn mirrored(db: &PgPool) -> sqlx::Result<Mirrored> {
 /// Every difference between the mirror and the truth.
 ///
 /// A payload is right when it has every value that the truth names (fields that the platform adds
-/// or that move by themselves are not in the truth), whatever the order of array elements.
+/// or that move by themselves are not in the truth), whatever the order of array elements and
+/// however an instant is written.
 pub fn compare(truth: &BTreeMap<Name, Value>, mirror: &Mirrored) -> Vec<Mismatch> {
     let mut wrong = Vec::new();
     for (name, payload) in truth {
@@ -93,9 +104,15 @@ fn difference(truth: &Value, mirrored: &Value, at: &str) -> Option<String> {
             None
         }
         (Value::Object(truth), Value::Null) if truth.values().all(Value::is_null) => None,
-        (truth, mirrored) if truth == mirrored => None,
+        (truth, mirrored) if truth == mirrored || is_same_instant(truth, mirrored) => None,
         (truth, mirrored) => Some(format!("{at} is {mirrored} and should be {truth}")),
     }
+}
+
+/// Patreon writes an instant now with milliseconds, now without.
+fn is_same_instant(a: &Value, b: &Value) -> bool {
+    let instant = |value: &Value| value.as_str()?.parse::<Timestamp>().ok();
+    instant(a).is_some_and(|a| instant(b) == Some(a))
 }
 
 #[cfg(test)]
@@ -111,13 +128,16 @@ mod tests {
     #[test]
     fn every_kind_of_wrong_record_is_found() {
         let truth = BTreeMap::from([
-            (name("same"), json!({"a": [1, 2], "n": null})),
+            (name("same"), json!({"a": [1, 2], "n": null, "at": "2026-01-02T03:04:05+00:00"})),
             (name("differs"), json!({"a": {"b": 1}})),
             (name("lacks"), json!({})),
             (name("deleted"), json!({})),
         ]);
         let mirror = Mirrored::from([
-            (name("same"), (json!({"a": [2, 1], "more": true}), false)),
+            (
+                name("same"),
+                (json!({"a": [2, 1], "more": true, "at": "2026-01-02T03:04:05.000Z"}), false),
+            ),
             (name("differs"), (json!({"a": {"b": 2}}), false)),
             (name("deleted"), (json!({}), true)),
             (name("gone"), (json!({}), false)),

@@ -109,7 +109,9 @@ impl Api {
             Ok(_) => "ok",
         };
         self.metrics.fetched(lane.platform(), outcome, sent_at.elapsed());
-        if signal.as_ref().is_some_and(|signal| signal.refused_for.is_some()) {
+        let over =
+            signal.as_ref().is_some_and(|said| said.refused_for.is_some() && !said.blameless);
+        if over {
             self.metrics.over_quota(lane.platform(), lane.as_str());
         }
         (answer, signal)

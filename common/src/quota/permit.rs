@@ -30,6 +30,9 @@ pub struct RateSignal {
     pub refused_for: Option<Duration>,
     /// Whose requests this is about.
     pub scope: RateScope,
+    /// The refusal is not for going over a limit of ours: others used it up, or the platform's edge
+    /// blocks us. It is obeyed like any other, and not counted as over-quota.
+    pub blameless: bool,
 }
 
 /// Which requests a [`RateSignal`] is about.

@@ -107,7 +107,9 @@ impl Config {
         eventbrite.stale_ms = (0, 2_000);
         eventbrite.quotas = vec![QuotaConfig::new("scaled-hour", 200, 10_000)];
         let patreon = &mut config.patreon.account;
-        patreon.changes = ChangeConfig { creations_hour: 200.0, ..changes.clone() };
+        // Each change of a member costs a request, and there are a hundred of them in a minute.
+        patreon.changes =
+            ChangeConfig { per_record_hour: 12.0, creations_hour: 100.0, ..changes.clone() };
         patreon.webhooks = webhooks.clone();
         let discord = &mut config.discord.account;
         discord.changes = ChangeConfig { creations_hour: 200.0, ..changes };

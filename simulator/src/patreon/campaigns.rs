@@ -11,6 +11,7 @@ use crate::account::Account;
 use crate::answer::{Answer, Asked, Call};
 use crate::json::{member, put};
 use crate::record::{RecordId, RecordType};
+use crate::records::Records;
 
 const INCLUDES: [&str; 4] = ["tiers", "creator", "benefits", "goals"];
 const SIZES: (usize, usize) = (20, 1_000);
@@ -27,7 +28,7 @@ pub(super) fn list(account: &Account, call: &Call) -> Result<Answer, Answer> {
         campaigns.iter().map(|(id, version)| document.campaign(id, version)).collect();
     let mut body = document.around(&data);
     put(&mut body, "meta", meta);
-    let tiers = tiers_in(&body);
+    let tiers = tiers_in(&universe.records, &body);
     let ids = campaigns.into_iter().map(|(id, _)| id);
     Ok(Answer::ok(body).about(ids, Asked::InPage).about(tiers, Asked::InPage))
 }
@@ -46,14 +47,17 @@ pub(super) fn one(account: &Account, call: &Call, id: &str) -> Result<Answer, An
     let origin = "https://www.patreon.com/api/oauth2/v2";
     let link = format!("{origin}/campaigns/{}", id.external_id);
     put(&mut body, "links", json!({ "self": link }));
-    let tiers = tiers_in(&body);
+    let tiers = tiers_in(&universe.records, &body);
     Ok(Answer::ok(body).about([id], Asked::Alone).about(tiers, Asked::InPage))
 }
 
-fn tiers_in(body: &Value) -> Vec<RecordId> {
+/// The tiers that came with campaigns.
+fn tiers_in(records: &Records, body: &Value) -> Vec<RecordId> {
     let included = member(body, "included").as_array().into_iter().flatten();
-    let tiers = included.filter(|one| member(one, "type") == "tier");
-    tiers
-        .filter_map(|one| Some(RecordId::new(RecordType::Tier, one.get("id")?.as_str()?)))
-        .collect()
+    let shown: Vec<&str> = included
+        .filter(|one| member(one, "type") == "tier")
+        .filter_map(|one| one.get("id")?.as_str())
+        .collect();
+    let tiers = records.live(RecordType::Tier).map(|(id, _)| id);
+    tiers.filter(|id| shown.contains(&id.own())).cloned().collect()
 }

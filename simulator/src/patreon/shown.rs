@@ -94,8 +94,10 @@ impl<'a> Document<'a> {
         }
         if self.wanted.includes("currently_entitled_tiers") {
             let tiers = version.texts("tiers").into_iter();
-            let mut tiers: Vec<RecordId> =
-                tiers.map(|tier| RecordId::new(RecordType::Tier, tier)).collect();
+            let campaign = version.text("campaign");
+            let mut tiers: Vec<RecordId> = tiers
+                .map(|tier| RecordId::new(RecordType::Tier, format!("{campaign}/{tier}")))
+                .collect();
             self.account.looks.lock().shuffle(&mut tiers);
             let named: Vec<Value> = tiers.iter().map(reference).collect();
             relationships.insert("currently_entitled_tiers".to_owned(), json!({ "data": named }));
@@ -132,7 +134,7 @@ impl<'a> Document<'a> {
 
     fn include_record(&mut self, id: &RecordId, version: &Version) {
         let attributes = self.attributes(id, version);
-        self.include(type_of(id), &id.external_id, &attributes);
+        self.include(type_of(id), id.own(), &attributes);
     }
 
     /// A part of a record that is a resource of its own.
@@ -190,7 +192,7 @@ impl<'a> Document<'a> {
             attribute(member, "patron_status") == "active_patron"
                 && match id.record_type {
                     RecordType::Campaign => member.text("campaign") == id.external_id,
-                    _ => member.texts("tiers").contains(&id.external_id.as_str()),
+                    _ => member.texts("tiers").contains(&id.own()),
                 }
         });
         if matches!(id.record_type, RecordType::Campaign | RecordType::Tier) {
@@ -235,5 +237,5 @@ fn type_of(id: &RecordId) -> &'static str {
 }
 
 fn reference(id: &RecordId) -> Value {
-    json!({ "id": id.external_id, "type": type_of(id) })
+    json!({ "id": id.own(), "type": type_of(id) })
 }

@@ -9,13 +9,14 @@ use common::ids::Lane;
 use common::lifecycle::Lifecycle;
 use common::queue::{Ledger, RedisQueue};
 use redis::aio::ConnectionManager;
+use simulator::Platform;
 use tokio::task::JoinSet;
 use uuid::Uuid;
 use worker::handlers::Handler;
 use worker::pool;
 
 use super::ground;
-use crate::config_file::{ConfigFolder, EVENTBRITE, Platforms};
+use crate::config_file::{Addresses, ConfigFolder, EVENTBRITE};
 
 /// Jobs of this kind share a request by fifty,
 pub const SHARING: &str = "event";
@@ -101,11 +102,13 @@ impl Crew {
 }
 
 fn configuration(stores: &Stores, namespace: &str) -> anyhow::Result<(ConfigFolder, Config)> {
-    // Nobody asks them for anything.
-    let nowhere = "http://127.0.0.1:9";
-    let platforms = Platforms::of(&simulator::Config::default(), nowhere, nowhere);
     let ample = r#"quotas.hour = { limit = 1000000, window = "1s", burst = 1000, headroom = 5 }"#;
-    let folder = ConfigFolder::write(&platforms, "", "", ample)?;
+    let folder = ConfigFolder::write(
+        &simulator::Config::default(),
+        &Addresses::nowhere(),
+        "",
+        &[(Platform::Eventbrite, ample)],
+    )?;
     let config = folder.config(&[
         ("SYNCLINE__REDIS__URL", &stores.redis_url),
         ("SYNCLINE__REDIS__NAMESPACE", namespace),

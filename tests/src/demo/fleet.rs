@@ -1,6 +1,5 @@
 //! The processes of the demo.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,93 +7,30 @@ use anyhow::{Context, bail};
 use common::store;
 use jiff::Timestamp;
 use secrecy::SecretString;
-use serde::Deserialize;
 use serde_json::{Value, json};
+use simulator::Platform;
 use sqlx::PgPool;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 use tokio::time::{Instant, sleep, timeout};
 use uuid::Uuid;
 
-use super::forged_body;
-use crate::config_file::{ConfigFolder, EVENTBRITE_ENDPOINT, KLAVIYO_ENDPOINT, Platforms};
+use super::platforms::Platforms;
+use super::settings::{CONNECTIONS, SETTINGS, full_scans};
+use super::{FORGED_EACH, SIGNED};
+use crate::config_file::{ConfigFolder, endpoint};
 use crate::http::Http;
-use crate::mirror::{self, Mismatch, Name};
+use crate::mirror::{self, Mismatch};
 use crate::program::Program;
 
 /// How long a process may take to become ready.
 const START: Duration = Duration::from_secs(30);
-
-/// The quotas are the defaults of the project, with one exception: Eventbrite's hour is scaled to
-/// ten seconds, in the platform and in the fleet alike. The arithmetic is the same.
-const SETTINGS: &str = r#"
-[worker]
-lease = "10s"
-heartbeat = "2s"
-missing_confirm_after = "500ms"
-[api]
-whole_timeout = "10s"
-read_timeout = "10s"
-[scheduler]
-tick = "500ms"
-sweep_every = "2s"
-spot_check_horizon = "10s"
-spot_check_min_age = "4s"
-bulk_overlap = "5s"
-"#;
-
-const KLAVIYO_SETTINGS: &str = r#"
-quotas.burst = { limit = 75, window = "1s" }
-quotas.steady = { limit = 500, window = "1m" }
-schedules = [
-  { record_type = "profile", mode = "changes", cron = "*/10 * * * * *" },
-  { record_type = "profile", mode = "full", cron = "*/30 * * * * *" },
-]
-"#;
-
-const EVENTBRITE_SETTINGS: &str = r#"
-quotas.hour = { limit = 200, window = "10s" }
-confirm_after = ["2500ms"]
-young = "5s"
-schedules = [
-  { record_type = "event", mode = "full", cron = "*/20 * * * * *" },
-  { record_type = "attendee", mode = "full", cron = "*/30 * * * * *" },
-  { record_type = "order", mode = "full", cron = "*/30 * * * * *" },
-]
-"#;
-
-/// Where the simulated platforms are.
-#[derive(Debug, Deserialize)]
-struct Addresses {
-    #[serde(rename = "klaviyo_url")]
-    klaviyo: String,
-    #[serde(rename = "eventbrite_url")]
-    eventbrite: String,
-    #[serde(rename = "control_url")]
-    control: String,
-}
-
-/// The platforms' own record of what is true.
-#[derive(Debug, Deserialize)]
-struct Truth {
-    records: Vec<TrueRecord>,
-}
-
-#[derive(Debug, Deserialize)]
-struct TrueRecord {
-    platform: String,
-    record_type: String,
-    external_id: String,
-    payload: Value,
-}
 
 /// Everything that runs.
 #[derive(Debug)]
 pub(super) struct DemoFleet {
     pub(super) db: PgPool,
     pub(super) http: Http,
-    platforms: Program,
-    control_url: String,
+    pub(super) platforms: Platforms,
     ours: Vec<Program>,
     folder: Option<ConfigFolder>,
     kept: PathBuf,
@@ -111,15 +47,9 @@ impl DemoFleet {
         store::migrate(&db).await?;
         let http = Http::new()?;
 
-        let seed = seed.to_string();
-        let without_lists = r#"{ "klaviyo": { "lists": 0, "memberships": 0 } }"#;
-        let only = ["--only", "klaviyo,eventbrite", "--with", without_lists];
-        let arguments = [["--lively", "--seed", &seed].as_slice(), &only].concat();
-        let mut platforms = Program::start("syncline-simulator", &arguments, &[], None)?;
-        let addresses = addresses(&mut platforms).await?;
+        let platforms = Platforms::start(seed, http.clone()).await?;
         let simulated = simulator::Config::default();
-        let known = Platforms::of(&simulated, &addresses.klaviyo, &addresses.eventbrite);
-        let folder = ConfigFolder::write(&known, SETTINGS, KLAVIYO_SETTINGS, EVENTBRITE_SETTINGS)?;
+        let folder = ConfigFolder::write(&simulated, &platforms.addresses, SETTINGS, &CONNECTIONS)?;
 
         let file = folder.file().display().to_string();
         let log = folder.path().join("fleet.log");
@@ -128,7 +58,6 @@ impl DemoFleet {
             db,
             http,
             platforms,
-            control_url: addresses.control.trim_end_matches('/').to_owned(),
             ours: Vec::new(),
             kept: folder.path().to_owned(),
             folder: Some(folder),
@@ -153,7 +82,7 @@ impl DemoFleet {
             fleet.ours.push(program);
             fleet.becomes_ready(name, &listen).await?;
         }
-        fleet.point_webhooks_at_ingress().await?;
+        fleet.platforms.send_webhooks_to(&fleet.ingress).await?;
         Ok(fleet)
     }
 
@@ -173,35 +102,16 @@ impl DemoFleet {
         }
     }
 
-    async fn point_webhooks_at_ingress(&self) -> anyhow::Result<()> {
-        for (platform, endpoint) in
-            [("klaviyo", KLAVIYO_ENDPOINT), ("eventbrite", EVENTBRITE_ENDPOINT)]
-        {
-            let target = format!("http://{}/webhooks/{platform}/{endpoint}", self.ingress);
-            let body = json!({ "platform": platform, "target": target });
-            let (status, answer) = self.control("/webhook/target", &body).await?;
-            if !status.is_success() {
-                bail!("the simulator answered {status}: {answer}");
-            }
-        }
-        Ok(())
-    }
-
-    async fn control(
-        &self,
-        path: &str,
-        body: &Value,
-    ) -> anyhow::Result<(reqwest::StatusCode, String)> {
-        self.http.post_json(&format!("{}{path}", self.control_url), body).await
-    }
-
     /// How many of the forged webhooks were refused.
     pub(super) async fn send_forged_webhooks(&self) -> anyhow::Result<u64> {
-        let url = format!("http://{}/webhooks/klaviyo/{KLAVIYO_ENDPOINT}", self.ingress);
         let mut refused = 0;
-        for _ in 0..3 {
-            let (status, _) = self.http.post_json(&url, &forged_body()).await?;
-            refused += u64::from(status == reqwest::StatusCode::UNAUTHORIZED);
+        for platform in SIGNED {
+            let (name, endpoint) = (platform.name(), endpoint(platform));
+            let url = format!("http://{}/webhooks/{name}/{endpoint}", self.ingress);
+            for _ in 0..FORGED_EACH {
+                let (status, _) = self.http.post_json(&url, &forged_body(platform)).await?;
+                refused += u64::from(status == reqwest::StatusCode::UNAUTHORIZED);
+            }
         }
         Ok(refused)
     }
@@ -212,26 +122,6 @@ impl DemoFleet {
 
     pub(super) fn folder(&self) -> &Path {
         &self.kept
-    }
-
-    /// What the platforms count.
-    pub(super) async fn platform_stats(&self) -> anyhow::Result<Value> {
-        self.http.get_json(&format!("{}/stats", self.control_url)).await
-    }
-
-    /// Ends all changes; says for how many milliseconds reads may still show an old state.
-    pub(super) async fn freeze(&self) -> anyhow::Result<u64> {
-        #[derive(Deserialize)]
-        struct Frozen {
-            pending_notices: u64,
-            unsettled_ms: u64,
-        }
-        let (_, answer) = self.control("/freeze?wait_ms=15000", &Value::Null).await?;
-        let frozen: Frozen = serde_json::from_str(&answer).context("the answer to a freeze")?;
-        if frozen.pending_notices > 0 {
-            bail!("{} webhooks were never taken", frozen.pending_notices);
-        }
-        Ok(frozen.unsettled_ms)
     }
 
     pub(super) async fn now(&self) -> anyhow::Result<Timestamp> {
@@ -245,10 +135,11 @@ impl DemoFleet {
             "select (select count(*) from inbox)
                   + (select count(*) from external_integrations
                       where flags & 2 <> 0 or (flags & 1 = 0 and last_verified_at < $1))
-                  + 4 - (select count(distinct (connection_id, record_type)) from bulk_runs
+                  + $2 - (select count(distinct (connection_id, record_type)) from bulk_runs
                           where mode = 'full' and state = 'done' and started_at > $1)",
         )
         .bind(jiff_sqlx::Timestamp::from(since))
+        .bind(i64::try_from(full_scans())?)
         .fetch_one(&self.db)
         .await?;
         Ok(unquiet == 0)
@@ -256,19 +147,12 @@ impl DemoFleet {
 
     /// Every difference between mirror and truth.
     pub(super) async fn mismatches(&self) -> anyhow::Result<Vec<Mismatch>> {
-        let truth: Truth = self.http.get_json(&format!("{}/truth", self.control_url)).await?;
-        let truth: BTreeMap<Name, Value> = truth
-            .records
-            .into_iter()
-            .map(|record| {
-                ((record.platform, record.record_type, record.external_id), record.payload)
-            })
-            .collect();
+        let truth = self.platforms.truth().await?;
         Ok(mirror::compare(&truth, &mirror::mirrored(&self.db).await?))
     }
 
     pub(super) fn nobody_died(&mut self) -> anyhow::Result<()> {
-        for program in self.ours.iter_mut().chain([&mut self.platforms]) {
+        for program in self.ours.iter_mut().chain([&mut self.platforms.program]) {
             if let Some(status) = program.ended()? {
                 bail!("{} ended by itself ({status}); see {}", program.name(), self.kept.display());
             }
@@ -287,7 +171,7 @@ impl DemoFleet {
                 bail!("{} stopped with {status}", program.name());
             }
         }
-        self.platforms.stop().await?;
+        self.platforms.program.stop().await?;
         Ok(())
     }
 
@@ -300,13 +184,15 @@ impl DemoFleet {
     }
 }
 
-async fn addresses(platforms: &mut Program) -> anyhow::Result<Addresses> {
-    let stdout = platforms.stdout().context("the simulator has an output")?;
-    let mut line = String::new();
-    timeout(START, BufReader::new(stdout).read_line(&mut line))
-        .await
-        .context("the simulator does not start")??;
-    serde_json::from_str(&line).context("the simulator's first line")
+/// The body of a webhook that nobody signed.
+fn forged_body(platform: Platform) -> Value {
+    match platform {
+        Platform::Klaviyo => {
+            json!({ "data": [], "meta": { "klaviyo_webhook_id": "01JSIMULATEDWEBHOOK" } })
+        }
+        Platform::Discord => json!({ "version": 1, "application_id": "7", "type": 1 }),
+        _ => json!({ "data": { "id": "1", "type": "member" } }),
+    }
 }
 
 /// A fresh database beside the one that `server` names.

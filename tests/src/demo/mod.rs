@@ -1,16 +1,18 @@
-//! The demo: every process for real, two platforms that change by themselves and lose webhooks, and
+//! The demo: every process for real, four platforms that change by themselves and lose webhooks, and
 //! at the end a comparison of mirror and truth, record by record.
 
 mod fleet;
 mod numbers;
+mod platforms;
 mod progress;
+mod settings;
 mod summary;
 
 use std::time::Duration;
 
 use anyhow::Context;
 use clap::Parser;
-use serde_json::json;
+use simulator::Platform;
 use tokio::time::{Instant, sleep};
 
 use fleet::DemoFleet;
@@ -19,6 +21,11 @@ use progress::Progress;
 
 /// After the platforms stand still, the mirror has this long to become true.
 const QUIESCENCE: Duration = Duration::from_mins(2);
+
+/// The platforms that sign their webhooks: of Eventbrite's only the address is secret.
+const SIGNED: [Platform; 3] = [Platform::Klaviyo, Platform::Patreon, Platform::Discord];
+/// So many webhooks that nobody signed are sent as coming from each of them.
+const FORGED_EACH: u64 = 3;
 
 /// Runs Syncline in front of simulated platforms and checks the mirror at the end.
 #[derive(Debug, Parser)]
@@ -81,7 +88,7 @@ async fn show(arguments: &Arguments, fleet: &mut DemoFleet) -> anyhow::Result<bo
     }
 
     // Nothing changes any more; every notice that is still on its way arrives.
-    let frozen = fleet.freeze().await?;
+    let frozen = fleet.platforms.freeze().await?;
     progress.say(
         "the platforms stand still: waiting until the mirror has looked at every record since",
     );
@@ -105,9 +112,4 @@ async fn show(arguments: &Arguments, fleet: &mut DemoFleet) -> anyhow::Result<bo
     let mismatches = fleet.mismatches().await?;
     let numbers = Numbers::read(fleet).await?;
     Ok(summary::print(&numbers, started.elapsed(), forged, quiet, &mismatches))
-}
-
-/// The body of a webhook that nobody signed.
-fn forged_body() -> serde_json::Value {
-    json!({"data": [], "meta": {"klaviyo_webhook_id": "01JSIMULATEDWEBHOOK"}})
 }

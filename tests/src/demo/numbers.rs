@@ -17,6 +17,13 @@ pub(super) struct Quota {
     pub(super) utilisation: f64,
 }
 
+impl Quota {
+    /// The most requests in a window, as a share of those that it allows.
+    pub(super) fn fullness(&self) -> f64 {
+        f64::from(self.most_in_a_window) / f64::from(self.limit)
+    }
+}
+
 #[derive(Clone, Debug, Default, Deserialize)]
 pub(super) struct Webhooks {
     pub(super) silent: u64,
@@ -52,12 +59,33 @@ impl Platform {
         let Changes { edits, clock, creations, deletions } = self.changes;
         edits + clock + creations + deletions
     }
+
+    /// The quota whose window was fullest.
+    pub(super) fn tightest(&self) -> Option<&Quota> {
+        self.quotas.iter().max_by(|a, b| a.fullness().total_cmp(&b.fullness()))
+    }
 }
 
 #[derive(Debug, Deserialize)]
 struct Stats {
     klaviyo: Platform,
     eventbrite: Platform,
+    patreon: Platform,
+    discord: Platform,
+}
+
+/// What was done for one platform.
+#[derive(Clone, Debug)]
+pub(super) struct Done {
+    pub(super) platform: String,
+    /// Looks because of a webhook,
+    pub(super) webhook_looks: i64,
+    /// and because there was quota to spare.
+    pub(super) spot_checks: i64,
+    pub(super) pages: i64,
+    pub(super) changes: i64,
+    pub(super) drift_found: i64,
+    pub(super) drift_repaired: i64,
 }
 
 /// How many jobs of a priority led to what.
@@ -81,7 +109,8 @@ pub(super) struct Mirrored {
 /// A snapshot of everything.
 #[derive(Clone, Debug)]
 pub(super) struct Numbers {
-    pub(super) platforms: [Platform; 2],
+    pub(super) platforms: [Platform; 4],
+    pub(super) done: Vec<Done>,
     pub(super) jobs: Vec<Jobs>,
     pub(super) mirrored: Vec<Mirrored>,
     pub(super) notices_answered: i64,
@@ -94,11 +123,12 @@ pub(super) struct Numbers {
 
 impl Numbers {
     pub(super) async fn read(fleet: &DemoFleet) -> anyhow::Result<Self> {
-        let stats: Stats = serde_json::from_value(fleet.platform_stats().await?)?;
+        let stats: Stats = serde_json::from_value(fleet.platforms.stats().await?)?;
         let db = &fleet.db;
         let one = async |sql: &'static str| sqlx::query_scalar::<_, i64>(sql).fetch_one(db).await;
         Ok(Self {
-            platforms: [stats.klaviyo, stats.eventbrite],
+            platforms: [stats.klaviyo, stats.eventbrite, stats.patreon, stats.discord],
+            done: done(db).await?,
             jobs: jobs(db).await?,
             mirrored: mirrored(db).await?,
             notices_answered: one(
@@ -114,7 +144,7 @@ impl Numbers {
         })
     }
 
-    /// The sum of one number over both platforms.
+    /// The sum of one number over all platforms.
     pub(super) fn of_platforms(&self, number: impl Fn(&Platform) -> u64) -> u64 {
         self.platforms.iter().map(number).sum()
     }
@@ -142,6 +172,37 @@ async fn jobs(db: &PgPool) -> sqlx::Result<Vec<Jobs>> {
         .map(|row| {
             let (trigger, records) = (row.try_get(0)?, row.try_get(1)?);
             Ok(Jobs { trigger, records, different: row.try_get(2)?, pages: row.try_get(3)? })
+        })
+        .collect()
+}
+
+async fn done(db: &PgPool) -> sqlx::Result<Vec<Done>> {
+    let rows = sqlx::query(
+        "select c.platform,
+                count(*) filter (where o.kind = 'record' and o.trigger = 'webhook'),
+                count(*) filter (where o.kind = 'record' and o.trigger = 'spot-check'),
+                count(*) filter (where o.kind = 'page'),
+                count(*) filter (
+                    where o.outcome in ('created', 'changed', 'deleted', 'restored')),
+                (select count(*) from drift_events d where d.connection_id = c.id),
+                (select count(*) from drift_events d
+                  where d.connection_id = c.id and d.repaired_at is not null)
+           from connections c left join sync_operations o on o.connection_id = c.id
+          group by c.id, c.platform order by c.platform",
+    )
+    .fetch_all(db)
+    .await?;
+    rows.iter()
+        .map(|row| {
+            Ok(Done {
+                platform: row.try_get(0)?,
+                webhook_looks: row.try_get(1)?,
+                spot_checks: row.try_get(2)?,
+                pages: row.try_get(3)?,
+                changes: row.try_get(4)?,
+                drift_found: row.try_get(5)?,
+                drift_repaired: row.try_get(6)?,
+            })
         })
         .collect()
 }

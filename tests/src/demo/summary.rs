@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use comfy_table::{Table, presets};
 
-use super::numbers::Numbers;
+use super::numbers::{Numbers, Quota};
+use super::{FORGED_EACH, SIGNED};
 use crate::mirror::Mismatch;
 
 /// So many differences are told one by one.
@@ -20,6 +21,7 @@ pub(super) fn print(
     mismatches: &[Mismatch],
 ) -> bool {
     println!("\nSummary after {} s", elapsed.as_secs());
+    println!("{}", platforms(numbers));
     println!("{}", webhooks(numbers, forged));
     println!("{}", jobs(numbers));
     println!("{}", mirror(numbers));
@@ -35,6 +37,7 @@ pub(super) fn print(
     );
 
     let refusals = numbers.of_platforms(|platform| platform.refusals);
+    let sent = FORGED_EACH * SIGNED.len() as u64;
     let checks = [
         (quiet, "every record was looked at after the platforms stood still".to_owned()),
         (
@@ -48,7 +51,7 @@ pub(super) fn print(
             "all drift that was found is repaired".to_owned(),
         ),
         (numbers.dead_letters == 0, format!("dead letters: {}", numbers.dead_letters)),
-        (forged == 3, format!("forged webhooks refused: {forged} of 3")),
+        (forged == sent, format!("forged webhooks refused: {forged} of {sent}")),
     ];
     for mismatch in mismatches.iter().take(TOLD) {
         let (platform, record_type, id) = &mismatch.name;
@@ -65,6 +68,37 @@ fn table<const N: usize>(header: [&str; N]) -> Table {
     table.load_style(presets::UTF8_BORDERS_ONLY);
     table.set_header(header);
     table
+}
+
+/// What was done for each platform, and how close it came to a limit.
+fn platforms(numbers: &Numbers) -> Table {
+    let mut table = table([
+        "platform",
+        "looks by webhook",
+        "spot checks",
+        "scan pages",
+        "changes applied",
+        "drift found / repaired",
+        "fullest window",
+    ]);
+    for done in &numbers.done {
+        let platform = numbers.platforms.iter().find(|platform| platform.name == done.platform);
+        table.add_row([
+            done.platform.clone(),
+            done.webhook_looks.to_string(),
+            done.spot_checks.to_string(),
+            done.pages.to_string(),
+            done.changes.to_string(),
+            format!("{} / {}", done.drift_found, done.drift_repaired),
+            platform.and_then(|platform| platform.tightest()).map_or_else(String::new, fullness),
+        ]);
+    }
+    table
+}
+
+fn fullness(quota: &Quota) -> String {
+    let Quota { name, limit, most_in_a_window, .. } = quota;
+    format!("{name} {most_in_a_window} of {limit} ({:.0} %)", quota.fullness() * 100.0)
 }
 
 fn webhooks(numbers: &Numbers, forged: u64) -> Table {

@@ -7,21 +7,42 @@ use serde::Deserialize;
 
 use crate::platform::answer::{Answer, pause, retry_after};
 use crate::platform::discord::errors::{BLOCKED_FOR, is_block};
-use crate::platform::discord::records::KINDS;
+use crate::platform::discord::records::{GUILD, KINDS, MEMBER, ROLE};
 use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 
 /// How long a refusal lasts that does not say. Discord's windows are seconds long.
 const PAUSE: Duration = Duration::from_secs(5);
 
+/// A second, of the documented limit as of our own pace.
+const SECOND: Duration = Duration::from_secs(1);
+
+/// How many requests a second we ask for records of one kind, whatever the routes allow.
+const PACE: u32 = 5;
+
 /// 50 a second for the bot. What a route allows on top of that is not documented, may change, and
 /// is read from each answer: see [`signal`].
+///
+/// An answer only tells when the requests beside it are already on their way, so each kind of
+/// record has a pace of its own, which is ours and no number of Discord's: slow enough that few are
+/// on their way at once. The configuration can raise it.
 pub(super) fn defaults() -> LaneLimits {
-    let kind = |batch| KindLimits { batch, cost: 1, quotas: vec![0] };
-    let checks = KINDS.iter().map(|record| (record.name.to_owned(), kind(record.batch)));
-    let scans = KINDS.iter().map(|record| (format!("scan@{}", record.name), kind(1)));
-    LaneLimits {
-        quotas: vec![Quota::new("global", 50, Duration::from_secs(1))],
-        kinds: checks.chain(scans).collect(),
+    let global = Quota::new("global", 50, SECOND);
+    let paces = KINDS.iter().map(|record| Quota::new(pace(record.name), PACE, SECOND));
+    let kinds = KINDS.iter().enumerate().flat_map(|(n, record)| {
+        let kind = |batch| KindLimits { batch, cost: 1, quotas: vec![0, n + 1] };
+        let scan = format!("scan@{}", record.name);
+        [(record.name.to_owned(), kind(record.batch)), (scan, kind(1))]
+    });
+    LaneLimits { quotas: [global].into_iter().chain(paces).collect(), kinds: kinds.collect() }
+}
+
+/// The name of a kind's own quota.
+fn pace(record: &str) -> &'static str {
+    match record {
+        GUILD => "guilds",
+        MEMBER => "members",
+        ROLE => "roles",
+        _ => "entitlements",
     }
 }
 
@@ -44,6 +65,7 @@ pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
         refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
             .then(|| retry_after(headers).unwrap_or(PAUSE)),
         scope: if global { RateScope::Lane } else { RateScope::Kind },
+        blameless: text("x-ratelimit-scope") == Some("shared"),
     }
 }
 
@@ -60,6 +82,8 @@ pub(super) fn body_signal(answer: &Answer, signal: &mut RateSignal) {
     if is_block(answer) {
         signal.refused_for = Some(retry_after(&answer.headers).unwrap_or(BLOCKED_FOR));
         signal.scope = RateScope::Lane;
+        // Not for our pace: the edge does not like who asks. Its 429 is about how much is asked.
+        signal.blameless = answer.status == StatusCode::FORBIDDEN;
         return;
     }
     if answer.status != StatusCode::TOO_MANY_REQUESTS {

@@ -38,6 +38,7 @@ pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
         refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
             .then(|| retry_after(headers).or(reset).unwrap_or_else(|| pause(headers))),
         scope: RateScope::Lane,
+        ..RateSignal::default()
     }
 }
 

@@ -80,5 +80,6 @@ pub(super) fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
         refused_for: (status == StatusCode::TOO_MANY_REQUESTS)
             .then(|| retry_after(headers).unwrap_or(STEADY)),
         scope: RateScope::Lane,
+        ..RateSignal::default()
     }
 }

@@ -14,7 +14,7 @@ pub(super) const TIER: &str = "tier";
 pub(super) static KINDS: [RecordKind; 3] = [
     RecordKind {
         name: CAMPAIGN,
-        schema_version: 1,
+        schema_version: 2,
         batch: 1,
         changed_since: false,
         mirrored: true,
@@ -46,7 +46,7 @@ pub(super) const CAMPAIGN_QUERY: [(&str, &str); 3] = [
         "created_at,creation_name,discord_server_id,google_analytics_id,has_rss,\
          has_sent_rss_notify,image_small_url,image_url,is_charged_immediately,is_monthly,is_nsfw,\
          main_video_embed,main_video_url,one_liner,pay_per_name,pledge_url,published_at,\
-         rss_artwork_url,rss_feed_title,summary,thanks_embed,thanks_msg,thanks_video_url,url,vanity",
+         rss_artwork_url,rss_feed_title,show_earnings,summary,thanks_embed,thanks_msg,thanks_video_url,url,vanity",
     ),
     (
         "fields[tier]",
@@ -107,6 +107,7 @@ static CAMPAIGN_SHAPE: Shape = Shape::Object(&[
             Field::instant("published_at"),
             media("rss_artwork_url"),
             Field::whole("rss_feed_title"),
+            Field::whole("show_earnings"),
             Field::whole("summary"),
             Field::whole("thanks_embed"),
             Field::whole("thanks_msg"),

@@ -38,7 +38,8 @@ pub(super) fn make(
         RecordType::Tier => {
             let campaigns = records.live_ids(RecordType::Campaign);
             let campaign = chance.pick(&campaigns)?.external_id.clone();
-            (format!("{}", 8_112_000 + number), tier(chance, &campaign, created))
+            let id = format!("{campaign}/{}", 8_112_000 + number);
+            (id, tier(chance, &campaign, created))
         }
         RecordType::Member => {
             let campaigns = records.live_ids(RecordType::Campaign);
@@ -124,7 +125,7 @@ fn tiers_of(records: &Records, campaign: &str) -> Vec<String> {
     let tiers = records.live(RecordType::Tier);
     let of_campaign =
         |(_, version): &(&RecordId, &Arc<Version>)| version.text("campaign") == campaign;
-    tiers.filter(of_campaign).map(|(id, _)| id.external_id.clone()).collect()
+    tiers.filter(of_campaign).map(|(id, _)| id.own().to_owned()).collect()
 }
 
 fn campaign(chance: &mut Chance, id: &str, created: Timestamp) -> Value {
