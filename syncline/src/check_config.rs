@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use anyhow::{Context, bail};
 use common::config::{Config, ConnectionConfig};
-use common::fleet;
+use common::fleet::{self, OfClient};
 use common::ids::Lane;
 use jiff::SignedDuration;
 use secrecy::{ExposeSecret, SecretString};
@@ -47,9 +47,29 @@ pub(crate) fn run(config: &Config) -> anyhow::Result<Answer> {
     if !problems.is_empty() {
         bail!("{}", problems.join("\n"));
     }
-    let answer = Answer::text(text.trim_end());
+    let mut answer = Answer::text(text.trim_end());
+    for sentence in overbooked(config)? {
+        answer = answer.note(sentence);
+    }
     let none = "no connection is configured: there is nothing to mirror";
     Ok(if config.connections.is_empty() { answer.note(none) } else { answer })
+}
+
+/// Clients whose connections can ask for more together than their platform lets them.
+fn overbooked(config: &Config) -> anyhow::Result<Vec<String>> {
+    let mut known = Vec::new();
+    for (lane, connection) in &config.connections {
+        let Some(oauth) = &connection.oauth else { continue };
+        let platform = named::platform_of(lane)?;
+        known.push((lane, platform, &oauth.client_id, fleet::limits(platform, connection)?));
+    }
+    let of_client = known.iter().map(|(lane, platform, client_id, limits)| OfClient {
+        lane,
+        platform: *platform,
+        client_id,
+        limits,
+    });
+    Ok(fleet::overbooked_clients(of_client))
 }
 
 /// What a connection would be run with; reads its secrets.

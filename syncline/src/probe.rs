@@ -51,6 +51,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
         read: config.api.read_timeout,
         whole: config.api.whole_timeout,
         max_body_bytes: config.api.max_body_bytes,
+        contact: config.api.contact.clone(),
     })
     .context("the HTTP client")?;
     let wanted = |connection: &&std::sync::Arc<Connection>| {

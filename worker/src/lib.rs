@@ -62,6 +62,7 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
         read: config.api.read_timeout,
         whole: config.api.whole_timeout,
         max_body_bytes: config.api.max_body_bytes,
+        contact: config.api.contact.clone(),
     })
     .context("the HTTP client")?;
     #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::Url;
 
 use super::{duration, error::Problems};
 
@@ -21,6 +22,8 @@ pub struct ApiConfig {
     pub whole_timeout: Duration,
     /// The largest answer that is read, in bytes.
     pub max_body_bytes: usize,
+    /// Where a platform learns who runs this; empty for nowhere.
+    pub contact: String,
 }
 
 impl ApiConfig {
@@ -40,5 +43,16 @@ impl ApiConfig {
             "api.max_body_bytes",
             "must be 65536 (64 KiB) to 268435456 (256 MiB)",
         );
+        problems.require(
+            self.contact.is_empty() || is_web_address(&self.contact),
+            "api.contact",
+            "must be empty or the https:// address of a page that says who runs this: it stands in the User-Agent",
+        );
     }
+}
+
+/// Whether it can stand in a `User-Agent`: no space, comma or bracket would end it early.
+fn is_web_address(text: &str) -> bool {
+    let plain = text.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b',' | b'(' | b')'));
+    plain && Url::parse(text).is_ok_and(|url| matches!(url.scheme(), "https" | "http"))
 }

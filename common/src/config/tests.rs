@@ -210,6 +210,17 @@ fn a_console_that_can_be_reached_needs_a_token() {
 }
 
 #[test]
+fn a_contact_is_an_address_that_can_stand_in_a_header() {
+    for good in ["", "https://ops.example.org/who?mirror=1"] {
+        assert!(load(&format!("[api]\ncontact = \"{good}\""), &[]).is_ok(), "{good}");
+    }
+    for bad in ["ops@example.org", "ftp://example.org", "https://a.b/ c", "https://a.b/(c)"] {
+        let said = refused(&format!("[api]\ncontact = \"{bad}\""), &[]);
+        assert!(said.contains("api.contact"), "{bad}: {said}");
+    }
+}
+
+#[test]
 fn secrets_do_not_stand_in_the_file() {
     let file = r#"
         redis.url = "redis://:hunter2@127.0.0.1"

@@ -8,9 +8,10 @@ use anyhow::{Context, anyhow, bail};
 use secrecy::{ExposeSecret, SecretString};
 use sha2::{Digest, Sha256};
 use sqlx::PgPool;
-use tracing::{error, info};
+use tracing::{error, info, warn};
 use url::Url;
 
+use super::clients::{OfClient, overbooked_clients};
 use super::tokens::{Application, Renewals, StoredToken};
 use crate::config::{Config, ConnectionConfig, OAuthSecrets};
 use crate::credentials::{Keyring, OpenError, Place};
@@ -114,6 +115,10 @@ impl Connections {
             {
                 drafts.insert(lane, draft);
             }
+        }
+
+        for sentence in overbooked_clients(drafts.iter().filter_map(of_client)) {
+            warn!("{sentence}");
         }
 
         let mut by_endpoint = HashMap::new();
@@ -288,6 +293,16 @@ fn added(row: Added, keys: &Keyring) -> anyhow::Result<Option<Draft>> {
         endpoint_hash: row.endpoint_hash.and_then(|hash| hash.try_into().ok()),
         token: DraftToken::Added { application },
     }))
+}
+
+/// A connection with the OAuth client that its tokens are of, where that is known.
+fn of_client<'a>((lane, draft): (&'a Lane, &'a Draft)) -> Option<OfClient<'a>> {
+    let client_id = match &draft.token {
+        DraftToken::Fixed(_) | DraftToken::Added { application: None } => return None,
+        DraftToken::Configured { oauth, .. } => &oauth.client_id,
+        DraftToken::Added { application: Some(application) } => &application.client_id,
+    };
+    Some(OfClient { lane, platform: draft.platform, client_id, limits: &draft.limits })
 }
 
 async fn seed(

@@ -1,11 +1,13 @@
 //! What every process needs at its start: from the configuration to stores and connections.
 
+mod clients;
 mod connection;
 mod health;
 mod opening;
 mod process;
 mod tokens;
 
+pub use clients::{OfClient, overbooked_clients};
 pub use connection::{Connection, Connections, endpoint_hash, limits, no_endpoint};
 pub use health::{Health, serve_health};
 pub use opening::open_lane;

@@ -12,8 +12,8 @@ use tokio::time::Instant;
 use tracing::Span;
 
 use crate::ids::Lane;
-use crate::platform::PlatformError;
 use crate::platform::answer::Answer;
+use crate::platform::{Account, PlatformError};
 use crate::quota::RateSignal;
 use crate::telemetry::Metrics;
 
@@ -29,6 +29,8 @@ pub struct ApiSettings {
     pub whole: Duration,
     /// Largest body that is read, in bytes after decompression.
     pub max_body_bytes: usize,
+    /// Where a platform learns who runs this, for the `User-Agent`; may be empty.
+    pub contact: String,
 }
 
 impl Default for ApiSettings {
@@ -38,6 +40,7 @@ impl Default for ApiSettings {
             read: Duration::from_secs(15),
             whole: Duration::from_secs(30),
             max_body_bytes: 8 * 1024 * 1024,
+            contact: String::new(),
         }
     }
 }
@@ -71,7 +74,7 @@ impl Api {
         }
         #[expect(clippy::disallowed_methods, reason = "this is the one client of the process")]
         let client = Client::builder()
-            .user_agent(concat!("Syncline/", env!("CARGO_PKG_VERSION")))
+            .user_agent(user_agent(&settings.contact))
             .connect_timeout(settings.connect)
             .read_timeout(settings.read)
             .timeout(settings.whole)
@@ -85,6 +88,11 @@ impl Api {
             .build()
             .map_err(ApiError)?;
         Ok(Self { client, settings, metrics: Metrics::default() })
+    }
+
+    /// Where a platform learns who runs this; may be empty.
+    pub(super) fn contact(&self) -> &str {
+        &self.settings.contact
     }
 
     /// The longest that a request can be on its way.
@@ -109,9 +117,7 @@ impl Api {
             Ok(_) => "ok",
         };
         self.metrics.fetched(lane.platform(), outcome, sent_at.elapsed());
-        let over =
-            signal.as_ref().is_some_and(|said| said.refused_for.is_some() && !said.blameless);
-        if over {
+        if signal.as_ref().is_some_and(RateSignal::is_over_quota) {
             self.metrics.over_quota(lane.platform(), lane.as_str());
         }
         (answer, signal)
@@ -151,12 +157,21 @@ impl Api {
     }
 }
 
+/// Who we are, to a platform that wants no form of its own.
+fn user_agent(contact: &str) -> String {
+    let name = concat!("Syncline/", env!("CARGO_PKG_VERSION"));
+    if contact.is_empty() { name.to_owned() } else { format!("{name} (+{contact})") }
+}
+
 /// How a platform wants to be asked.
 pub(super) struct Dialect {
     /// What stands before the token in the `Authorization` header.
     pub scheme: &'static str,
     /// Headers of every request.
     pub headers: &'static [(&'static str, &'static str)],
+    /// Its own form of the `User-Agent`, where it has one; of the contact, which may be empty, and
+    /// the account.
+    pub user_agent: Option<fn(&str, &Account) -> String>,
     /// What an answer says about limits. A refusal because of them must have `refused_for`.
     pub signal: fn(StatusCode, &HeaderMap) -> RateSignal,
     /// What the body of an answer adds to that.

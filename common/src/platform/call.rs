@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue};
+use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
 use reqwest::Request;
 use secrecy::ExposeSecret;
@@ -123,6 +123,13 @@ impl<'a> Call<'a> {
     ) -> Result<Answer, PlatformError> {
         let mut request = Request::new(Method::GET, url.clone());
         *request.headers_mut() = headers(dialect, token)?;
+        if let Some(form) = dialect.user_agent {
+            let name = form(self.api.contact(), self.account);
+            let name = HeaderValue::from_str(&name).map_err(|_| PlatformError::Unexpected {
+                what: "a User-Agent that is no header value".to_owned(),
+            })?;
+            request.headers_mut().insert(USER_AGENT, name);
+        }
         // The request's own span is entered here; it is empty when nothing is traced.
         if let Ok(traceparent) = current_traceparent().parse::<HeaderValue>()
             && !traceparent.is_empty()

@@ -55,6 +55,12 @@ pub trait Platform: Send + Sync {
     /// Its quotas, by this project's defaults, for one connection.
     fn limits(&self) -> LaneLimits;
 
+    /// Which of these it counts for an OAuth client and not for one account: connections of one
+    /// client have to divide it.
+    fn client_quota(&self) -> Option<&'static str> {
+        None
+    }
+
     /// How far behind a write its reads may be.
     fn consistency(&self) -> Consistency;
 

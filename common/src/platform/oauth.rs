@@ -111,7 +111,8 @@ struct Denied {
 }
 
 /// There is nothing to say but the content itself: no token is sent here.
-const DIALECT: Dialect = Dialect { scheme: "", headers: &[], signal, body_signal: |_, _| {} };
+const DIALECT: Dialect =
+    Dialect { scheme: "", headers: &[], user_agent: None, signal, body_signal: |_, _| {} };
 
 fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
     let refused = status == StatusCode::TOO_MANY_REQUESTS;

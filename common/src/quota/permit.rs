@@ -35,6 +35,13 @@ pub struct RateSignal {
     pub blameless: bool,
 }
 
+impl RateSignal {
+    /// Whether the platform refused because we asked for more than it allows us.
+    pub fn is_over_quota(&self) -> bool {
+        self.refused_for.is_some() && !self.blameless
+    }
+}
+
 /// Which requests a [`RateSignal`] is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RateScope {

@@ -35,6 +35,23 @@ fn it_shows_what_would_be_run_with_and_no_secret() {
 }
 
 #[test]
+fn connections_that_may_exceed_their_client_together_are_told() {
+    let connection = |name: &str, quota: &str| {
+        format!(
+            "[connections.\"patreon/{name}\"]\noauth = {{ client_id = \"shop\", client_secret_env = \"TOKEN\", refresh_token_env = \"TOKEN\" }}\n{quota}\n"
+        )
+    };
+    let half = "quotas.client = { limit = 50, window = \"2s\" }";
+    for (quota, told) in [("", true), (half, false)] {
+        let two = format!("{}{}", connection("a", quota), connection("b", quota));
+        let ended = check(&format!("token_env = \"TOKEN\"\n{two}"));
+        assert_eq!(ended.code, 0, "{ended:?}");
+        let sentence = "patreon/a, patreon/b share the OAuth client shop";
+        assert_eq!(ended.err.contains(sentence), told, "{}", ended.err);
+    }
+}
+
+#[test]
 fn what_is_wrong_is_named_with_its_remedy() {
     let cases = [
         ("token_env = \"NOWHERE\"", "NOWHERE is not set: export it"),

@@ -198,6 +198,7 @@ impl Client {
             refused_for: refused
                 .then(|| Duration::from_secs(number(RETRY_AFTER).unwrap_or_default())),
             scope: RateScope::Lane,
+            ..RateSignal::default()
         }
     }
 }

@@ -13,6 +13,8 @@ pub(super) const BLOCKED_FOR: Duration = Duration::from_mins(10);
 const UNKNOWN_GUILD: u32 = 10_004;
 const UNKNOWN_MEMBER: u32 = 10_007;
 const UNKNOWN_ROLE: u32 = 10_011;
+/// Who has no account is no member.
+const UNKNOWN_USER: u32 = 10_013;
 const UNAUTHORIZED: u32 = 40_001;
 const CLOUDFLARE: u32 = 40_333;
 const MISSING_ACCESS: u32 = 50_001;
@@ -28,7 +30,7 @@ struct Body {
 /// Sorts an answer by what can be done about it.
 ///
 /// That a guild is unknown, or that access to it is missing, says that the bot was removed, not
-/// that the guild or anything in it is gone. Only an unknown member or role is missing; a 404 with
+/// that the guild or anything in it is gone. Only an unknown member, user or role is missing; a 404 with
 /// another code, or none, is about our request.
 pub(super) fn meaning(answer: &Answer) -> Meaning {
     let status = answer.status.as_u16();
@@ -54,7 +56,7 @@ pub(super) fn meaning(answer: &Answer) -> Meaning {
         return meaning;
     }
     match (status, code) {
-        (404, UNKNOWN_MEMBER | UNKNOWN_ROLE) => Meaning::Missing,
+        (404, UNKNOWN_MEMBER | UNKNOWN_ROLE | UNKNOWN_USER) => Meaning::Missing,
         (404, UNKNOWN_GUILD) | (403, MISSING_ACCESS) => Meaning::OutOfReach(reason),
         (403, _) => Meaning::Forbidden(reason),
         _ => Meaning::Failed(PlatformError::Unexpected { what: format!("status {reason}") }),

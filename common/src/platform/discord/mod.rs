@@ -47,17 +47,22 @@ pub(super) struct Discord;
 /// does, also where there is no body.
 const DIALECT: Dialect = Dialect {
     scheme: "Bot",
-    headers: &[
-        ("accept", "application/json"),
-        ("content-type", "application/json"),
-        (
-            "user-agent",
-            concat!("DiscordBot (https://syncline.example, ", env!("CARGO_PKG_VERSION"), ")"),
-        ),
-    ],
+    headers: &[("accept", "application/json"), ("content-type", "application/json")],
+    user_agent: Some(user_agent),
     signal: limits::signal,
     body_signal: limits::body_signal,
 };
+
+/// `DiscordBot (<url>, <version>)`. Where nobody has said who runs this, the URL is that of the page
+/// on which Discord itself shows the application: it says truly whose bot this is.
+fn user_agent(contact: &str, account: &Account) -> String {
+    let version = env!("CARGO_PKG_VERSION");
+    if contact.is_empty() {
+        let page = "https://discord.com/oauth2/authorize?client_id=";
+        return format!("DiscordBot ({page}{}, {version})", account.account);
+    }
+    format!("DiscordBot ({contact}, {version})")
+}
 
 #[async_trait]
 impl Platform for Discord {

@@ -16,7 +16,8 @@ use crate::platform::tests::fake::{Fake, Purse, Seen, answer};
 use crate::platform::tests::samples::{discord_key, sign_as_discord};
 use crate::platform::tests::{account, api, kind, offline};
 use crate::platform::{
-    Call, Look, Page, Platform, PlatformError, Refused, ScanFrom, Unseen, WebhookRequest,
+    Api, ApiSettings, Call, Look, Page, Platform, PlatformError, Refused, ScanFrom, Unseen,
+    WebhookRequest, named,
 };
 use crate::quota::{RateScope, RateSignal};
 
@@ -93,7 +94,9 @@ async fn every_request_has_the_headers_that_discord_demands() {
     assert_eq!(header("authorization"), "Bot pk_very_secret");
     assert_eq!(header("content-type"), "application/json");
     let agent = header("user-agent");
-    assert!(agent.starts_with("DiscordBot (https://") && agent.ends_with(')'), "{agent}");
+    let version = env!("CARGO_PKG_VERSION");
+    let page = "https://discord.com/oauth2/authorize?client_id=700100200300";
+    assert_eq!(agent, format!("DiscordBot ({page}, {version})"));
     assert_eq!(seen.headers.get_all("user-agent").iter().count(), 1);
 }
 
@@ -122,7 +125,9 @@ async fn a_guild_we_lost_access_to_is_out_of_reach_with_all_that_is_in_it() {
 }
 
 #[tokio::test]
-async fn only_an_unknown_member_or_role_is_missing() {
+async fn only_an_unknown_member_user_or_role_is_missing() {
+    let deleted_account = Fake::start(|_| refused(404, 10_013)).await;
+    assert_eq!(look(&deleted_account, "member", &["1/2"]).await.unwrap(), ["1/2 missing"]);
     let body = include_str!("samples/error-404-member.json");
     let fake = Fake::start(move |_| answer(404, body)).await;
     assert_eq!(look(&fake, "member", &["1/2"]).await.unwrap(), ["1/2 missing"]);
@@ -339,6 +344,46 @@ fn a_refusal_lasts_as_long_as_it_says_and_concerns_what_it_says() {
     assert_eq!(signal(403, &none, r#"{"code":50001}"#).refused_for, None);
 }
 
+#[test]
+fn what_others_used_up_and_a_block_are_obeyed_and_not_counted_as_ours() {
+    let none = HeaderMap::new();
+    let of = |scope| headers(&[("x-ratelimit-scope", scope), ("retry-after", "7")]);
+    let cases = [
+        (signal(429, &of("user"), "{}"), true),
+        (signal(429, &of("global"), "{}"), true),
+        (signal(429, &none, "{}"), true),
+        (signal(429, &none, "<html>error code: 1015</html>"), true),
+        (signal(429, &of("shared"), "{}"), false),
+        (signal(403, &none, "<html>"), false),
+        (signal(403, &none, r#"{"code":40333}"#), false),
+    ];
+    for (said, ours) in cases {
+        assert!(said.refused_for.is_some(), "{said:?}");
+        assert_eq!(said.is_over_quota(), ours, "{said:?}");
+    }
+    assert!(!signal(200, &none, "{}").is_over_quota());
+}
+
+#[tokio::test]
+async fn the_user_agent_names_the_page_that_the_configuration_names() {
+    let contact = "https://ops.example.org/mirror".to_owned();
+    let api = Api::new(ApiSettings { contact, ..ApiSettings::default() }).unwrap();
+    for (platform, id, expected) in [
+        ("discord", "1", "DiscordBot (https://ops.example.org/mirror, "),
+        ("eventbrite", "1", "Syncline/"),
+    ] {
+        let fake = Fake::start(|_| answer(200, r#"{"id":"1"}"#)).await;
+        let (known, purse) = (named(platform).unwrap(), Purse::of(1));
+        let (account, kind) = (account(known, &fake.url), &known.records()[0]);
+        let call = Call::new(&api, &account, &purse, kind.name);
+        drop(known.look(&call, kind, &[id.into()]).await);
+        let seen = fake.seen();
+        let agent = seen[0].headers["user-agent"].to_str().unwrap();
+        assert!(agent.starts_with(expected), "{agent}");
+        assert!(agent.contains("https://ops.example.org/mirror"), "{agent}");
+    }
+}
+
 /// The table of section 5.
 #[test]
 fn each_error_is_sorted_by_what_can_be_done_about_it() {
@@ -347,7 +392,7 @@ fn each_error_is_sorted_by_what_can_be_done_about_it() {
         (404, r#"{"code":10004}"#, "out of reach"),
         (404, r#"{"code":10007}"#, "missing"),
         (404, r#"{"code":10011}"#, "missing"),
-        (404, r#"{"code":10013}"#, "unexpected"),
+        (404, r#"{"code":10013}"#, "missing"),
         (404, "", "unexpected"),
         (401, r#"{"code":40001}"#, "unauthorized"),
         (401, r#"{"code":0,"message":"401: Unauthorized"}"#, "unauthorized"),

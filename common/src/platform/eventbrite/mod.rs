@@ -29,6 +29,7 @@ pub(super) struct Eventbrite;
 pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
+    user_agent: None,
     signal: limits::signal,
     body_signal: |_, _| {},
 };

@@ -39,6 +39,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         ("revision", "2026-07-15"),
         ("x-klaviyo-revision-fall-forward-opt-out", "1"),
     ],
+    user_agent: None,
     signal: limits::signal,
     body_signal: |_, _| {},
 };

@@ -12,6 +12,9 @@ use crate::quota::{KindLimits, LaneLimits, Quota, RateSignal};
 /// How long a refusal lasts that does not say: the longer of the two windows.
 const PAUSE: Duration = Duration::from_mins(1);
 
+/// The quota of an OAuth client.
+pub(super) const CLIENT: &str = "client";
+
 /// 100 a minute for a token and 100 in two seconds for a client; every request draws on both.
 ///
 /// Both are kept for each connection. Connections that share a client share its limit at Patreon:
@@ -24,7 +27,7 @@ pub(super) fn defaults() -> LaneLimits {
     LaneLimits {
         quotas: vec![
             Quota::new("token", 100, Duration::from_mins(1)),
-            Quota::new("client", 100, Duration::from_secs(2)),
+            Quota::new(CLIENT, 100, Duration::from_secs(2)),
         ],
         kinds: checks.chain(scans).collect(),
     }

@@ -46,6 +46,7 @@ pub(super) struct Patreon;
 const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
+    user_agent: None,
     signal: limits::signal,
     body_signal: limits::body_signal,
 };
@@ -72,6 +73,10 @@ impl Platform for Patreon {
 
     fn limits(&self) -> LaneLimits {
         limits::defaults()
+    }
+
+    fn client_quota(&self) -> Option<&'static str> {
+        Some(limits::CLIENT)
     }
 
     /// Nothing is known of reads that lag.

@@ -338,7 +338,7 @@ fn hashes_of_the_samples_are_the_same_in_every_release() {
     klaviyo list 2251c1fcf40f9ba242c077d8c31ceb07
     klaviyo list-membership 28c345d083ffaf6bc7b92c94e24429b8
     klaviyo event bb257da412efe7480b58eb4c846f3866
-    patreon campaign 4549c62fcd671bb46c90a1c8b85879f2
+    patreon campaign d8edba78bdfb3fc6f7e1be8614fb539c
     patreon member bbfea13952c41698bf2b383e51f2b633
     patreon tier bf7cc544b5daf20da33fa966554bdd70
     ");

@@ -117,6 +117,7 @@ fn signal() -> impl Strategy<Value = RateSignal> {
             remaining,
             refused_for,
             scope,
+            ..RateSignal::default()
         })
 }
 
