@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use common::ids::{Lane, RecordType};
 use common::queue::Depths;
+use common::store::alerts::{self, Alert};
 use common::store::bulk_runs::{self, BulkRun};
 use common::store::overview::{self, Overview};
 use common::store::{self, StoreError, connections};
@@ -26,6 +27,8 @@ const POSTGRES_WITHIN: Duration = Duration::from_secs(10);
 const REDIS_WITHIN: Duration = Duration::from_secs(3);
 /// The latest bulk runs that are shown; those that run are shown besides.
 const LATEST_RUNS: u32 = 20;
+/// The oldest open alerts that are shown.
+const OPEN_ALERTS: u32 = 50;
 /// Longest text from a failure that is shown, in characters.
 const LONGEST_FAILURE: usize = 300;
 
@@ -38,8 +41,24 @@ pub(crate) struct Status {
     pub(crate) redis: Store,
     /// By name.
     pub(crate) connections: Vec<Connection>,
+    /// What a person should act on, the oldest first. `None` while Postgres is away.
+    pub(crate) alerts: Option<Vec<Notable>>,
     /// Those that run, and the latest others; latest first. `None` while Postgres is away.
     pub(crate) bulk_runs: Option<Vec<Run>>,
+}
+
+/// An open alert.
+#[derive(Debug, Serialize)]
+pub(crate) struct Notable {
+    /// `None` where it concerns the whole fleet.
+    pub(crate) connection: Option<Lane>,
+    pub(crate) kind: String,
+    /// Of what; may be empty.
+    pub(crate) subject: String,
+    pub(crate) message: String,
+    pub(crate) raised_at: Timestamp,
+    pub(crate) last_at: Timestamp,
+    pub(crate) count: i64,
 }
 
 /// Whether a store answers.
@@ -142,6 +161,7 @@ struct Told {
     at: Timestamp,
     connections: Vec<connections::Connection>,
     overview: Overview,
+    alerts: Vec<Alert>,
     runs: Vec<BulkRun>,
 }
 
@@ -162,7 +182,7 @@ impl Status {
             .map(|lane| Connection::new(lane, depths.as_mut().and_then(Iterator::next)))
             .collect();
         let Some(told) = told else {
-            return Self { at: None, postgres, redis, connections, bulk_runs: None };
+            return Self { at: None, postgres, redis, connections, alerts: None, bulk_runs: None };
         };
         let mut mirrors = mirrors(&told);
         for connection in &mut connections {
@@ -175,8 +195,9 @@ impl Status {
                 connection.park(parked);
             }
         }
+        let alerts = Some(told.alerts.into_iter().map(Notable::from).collect());
         let bulk_runs = Some(told.runs.into_iter().map(Run::from).collect());
-        Self { at: Some(told.at), postgres, redis, connections, bulk_runs }
+        Self { at: Some(told.at), postgres, redis, connections, alerts, bulk_runs }
     }
 
     /// Whether both stores have answered.
@@ -189,13 +210,14 @@ async fn told(sources: &Sources) -> Result<Told, StoreError> {
     let db = &sources.db;
     let connections = connections::all(db).await?;
     let overview = overview::overview(db, PERIOD).await?;
+    let alerts = alerts::open(db, OPEN_ALERTS).await?;
     let mut runs = bulk_runs::latest(db, LATEST_RUNS).await?;
     let running = bulk_runs::all_running(db).await?;
     runs.extend(running);
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     runs.dedup_by_key(|run| run.id);
     // The time comes last, so that nothing shown is in its future.
-    Ok(Told { at: store::now(db).await?, connections, overview, runs })
+    Ok(Told { at: store::now(db).await?, connections, overview, alerts, runs })
 }
 
 impl Store {
@@ -308,6 +330,20 @@ impl From<Depths> for Queue {
             delayed: depths.delayed,
             leased: depths.leased,
             oldest_seconds: depths.oldest.as_secs_f64(),
+        }
+    }
+}
+
+impl From<Alert> for Notable {
+    fn from(alert: Alert) -> Self {
+        Self {
+            connection: alert.lane,
+            kind: alert.kind,
+            subject: alert.subject,
+            message: alert.message,
+            raised_at: alert.raised_at,
+            last_at: alert.last_at,
+            count: alert.count,
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The operator's command line.
 
 mod add;
+mod alerts;
 mod answer;
 mod check;
 mod check_config;
@@ -56,6 +57,8 @@ enum Command {
     CheckConfig,
     /// How the mirror stands: connections, records, operations, bulk runs.
     Status(status::Arguments),
+    /// What a person should know of and act on.
+    Alerts(alerts::Arguments),
     /// The accounts that are mirrored.
     #[command(subcommand)]
     Connections(connections::Command),
@@ -125,6 +128,7 @@ impl Command {
             Self::Migrate => migrate::run(&config).await,
             Self::CheckConfig => check_config::run(&config),
             Self::Status(arguments) => status::run(&config, &arguments).await,
+            Self::Alerts(arguments) => alerts::run(&config, &arguments).await,
             Self::Connections(command) => connections::run(&config, command).await,
             Self::NewKey => rotate_key::new_key(),
             Self::RotateKey(arguments) => rotate_key::run(&config, &arguments).await,
@@ -163,6 +167,8 @@ mod tests {
             "syncline migrate",
             "syncline --config a.toml check-config",
             "syncline status --json --config a.toml",
+            "syncline alerts",
+            "syncline alerts --all --limit 5 --json",
             "syncline connections list --json",
             "syncline connections park klaviyo/main --reason maintenance",
             "syncline connections unpark klaviyo/main",

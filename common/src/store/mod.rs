@@ -3,6 +3,7 @@
 //! Times are those of the Postgres server, never of this process. Writes are set-based, so that a
 //! batch is a handful of statements however large it is. Nothing relies on the state of a session.
 
+pub mod alerts;
 pub mod bulk_runs;
 pub mod connections;
 pub mod credentials;

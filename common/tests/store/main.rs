@@ -2,6 +2,7 @@
 //! whose user may create databases.
 #![cfg(test)]
 
+mod alerts;
 mod bulk_runs;
 mod connections;
 mod dead_letters;

@@ -7,6 +7,7 @@ use common::drift::ContentHash;
 use common::fleet::Health;
 use common::ids::Fence;
 use common::job::{Job, JobId, Priority, Task};
+use common::store::alerts::{self, Topic};
 use common::store::bulk_runs::{self, NewRun};
 use common::store::dead_letters::{NewDeadLetter, bury};
 use common::store::inbox::{self, Delivery, Source};
@@ -100,6 +101,27 @@ async fn what_strangers_wrote_is_text_and_never_markup(db: PgPool) {
     assert!(!page.contains("<script>alert"), "{page}");
     assert!(!page.contains("\" onload"), "{page}");
     assert!(page.contains("&#60;script&#62;alert"), "{page}");
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_a_person_should_act_on_stands_above_all_else(db: PgPool) {
+    let scene = Scene::new(db).await;
+    assert!(!scene.see("/").await.body.contains("Alerts"));
+    let of = |connection| Topic { connection, kind: "sender-off", subject: "" };
+    for connection in [Some(scene.klaviyo), None] {
+        let detail = serde_json::json!({});
+        alerts::raise(&scene.db, of(connection), "nothing is sent", &detail).await.unwrap();
+    }
+
+    let page = scene.see("/").await.body;
+    assert!(page.find("nothing is sent") < page.find("<h2>Connections"), "{page}");
+    assert!(page.contains("the fleet"), "{page}");
+    let (_, body) = scene.api().await;
+    assert_eq!(body["alerts"][0]["connection"], "klaviyo/main");
+    assert_eq!(body["alerts"][1]["connection"], Value::Null);
+
+    alerts::clear(&scene.db, of(None)).await.unwrap();
+    assert_eq!(scene.api().await.1["alerts"].as_array().unwrap().len(), 1);
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

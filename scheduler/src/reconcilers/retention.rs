@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use common::config::SchedulerConfig;
 use common::fleet::Fleet;
-use common::store::{bulk_runs, drift_events, operations, schedules, sent_requests};
+use common::store::{alerts, bulk_runs, drift_events, operations, schedules, sent_requests};
 
 use crate::Reconcile;
 
@@ -22,7 +22,7 @@ pub struct Retention {
 }
 
 impl Retention {
-    /// Keeps `history_days` of the history of operations, `drift_days` of drift and bulk runs.
+    /// Keeps `history_days` of the history of operations, `drift_days` of drift, bulk runs and alerts.
     pub fn new(fleet: Fleet, settings: &SchedulerConfig) -> Self {
         let days = |days: u16| DAY * u32::from(days);
         Self { fleet, history: days(settings.history_days), drift: days(settings.drift_days) }
@@ -40,7 +40,8 @@ impl Reconcile for Retention {
         let ticks = schedules::prune_ticks(db, TICKS_KEPT).await?;
         let drift = drift_events::prune(db, self.drift).await?;
         let runs = bulk_runs::prune(db, self.drift).await?;
+        let alerts = alerts::prune(db, self.drift).await?;
         let partitions = u64::from((made + dropped).unsigned_abs());
-        Ok(partitions + requests + ticks + drift + runs)
+        Ok(partitions + requests + ticks + drift + runs + alerts)
     }
 }

@@ -10,7 +10,7 @@ use common::queue::RedisQueue;
 use common::store::bulk_runs;
 use common::store::connections::{NewConnection, upsert};
 use common::store::dead_letters::{NewDeadLetter, bury, count};
-use common::store::{inbox, migrate, now};
+use common::store::{MIGRATIONS, alerts, inbox, migrate, now};
 use serde_json::json;
 use sqlx::PgPool;
 use url::Url;
@@ -103,7 +103,8 @@ async fn an_empty_database_is_migrated_and_then_has_a_status(db: PgPool) {
     for _ in 0..2 {
         let ended = call(&db, &["migrate"]);
         assert_eq!(ended.code, 0, "{ended:?}");
-        assert!(ended.out.contains("up to date: version 10"), "{ended:?}");
+        let newest = MIGRATIONS.iter().map(|migration| migration.version).max().unwrap();
+        assert!(ended.out.contains(&format!("up to date: version {newest}")), "{ended:?}");
     }
 
     let status = call(&db, &["status"]);
@@ -137,6 +138,26 @@ async fn parking_is_remembered_with_its_reason_and_holds_the_lane(db: PgPool) {
     assert_eq!(scene.on_connection(&["depths", "--json"]).json()[0]["paused"], false);
     let listed = scene.call(&["connections", "list", "--json"]).json();
     assert_eq!(listed[0]["parked"], json!(null));
+}
+
+#[sqlx::test(migrations = false)]
+async fn alerts_are_listed_while_they_are_open_and_afterwards_on_demand(db: PgPool) {
+    let scene = Scene::new(db).await;
+    assert_eq!(scene.call(&["alerts"]).out.trim(), "there are none");
+    let topic =
+        alerts::Topic { connection: Some(scene.connection), kind: "sender-off", subject: "hook-1" };
+    let detail = json!({ "failed": 3 });
+    alerts::raise(&scene.db, topic, "it sends \u{1b}[31mnothing", &detail).await.unwrap();
+
+    let table = scene.call(&["alerts"]).out;
+    assert!(table.contains("sender-off hook-1") && !table.contains('\u{1b}'), "{table}");
+    let listed = scene.call(&["alerts", "--json"]).json();
+    assert_eq!(listed[0]["connection"], scene.lane.as_str());
+    assert_eq!((&listed[0]["detail"], &listed[0]["count"]), (&detail, &json!(1)));
+
+    alerts::clear(&scene.db, topic).await.unwrap();
+    assert_eq!(scene.call(&["alerts", "--json"]).json(), json!([]));
+    assert!(scene.call(&["alerts", "--all", "--json"]).json()[0]["cleared_at"].is_string());
 }
 
 #[sqlx::test(migrations = false)]
