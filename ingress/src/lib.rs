@@ -1,4 +1,4 @@
-//! Turns platforms' webhooks into work. One public route; the rest is health.
+//! Turns platforms' webhooks, and the notices of bridges, into work. The rest is health.
 
 mod receive;
 
@@ -21,7 +21,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 #[derive(Debug)]
 struct Ingress {
     fleet: Fleet,
-    /// A permit for each webhook that is worked on.
+    /// A permit for each webhook or notice that is worked on.
     in_flight: Semaphore,
     body_limit_bytes: usize,
     request_timeout: Duration,
@@ -63,7 +63,8 @@ pub async fn serve(
         metrics: Metrics::default(),
     });
     let router = Router::new()
-        .route("/webhooks/{platform}/{endpoint}", post(receive::receive))
+        .route("/webhooks/{platform}/{endpoint}", post(receive::webhook))
+        .route("/notices/{platform}/{endpoint}", post(receive::notice))
         // The handler reads the body itself, bounded in size and time.
         .layer(DefaultBodyLimit::disable())
         .with_state(ingress)

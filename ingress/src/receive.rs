@@ -1,4 +1,5 @@
-//! The one handler: verify, write to the inbox, enqueue, answer.
+//! The one handler: verify, write to the inbox, enqueue, answer. It has two addresses: for what the
+//! platforms send themselves, and for the notices of a bridge that tells what they do not.
 //!
 //! The commit in Postgres is the point of acceptance. Nothing before it is promised; nothing after
 //! it can lose the webhook.
@@ -12,9 +13,9 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use common::fleet::Connection;
 use common::job::{Job, Priority, Task};
-use common::platform::{Acknowledgement, Notice, Refused, WebhookRequest};
+use common::platform::{Acknowledgement, Notice, Refused, WebhookRequest, read_bridged};
 use common::store::inbox::{self, Delivery, Source};
-use common::telemetry;
+use common::{store, telemetry};
 use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
@@ -94,11 +95,56 @@ fn acknowledge(acknowledgement: Acknowledgement) -> Response {
     }
 }
 
+/// Whose word it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Sender {
+    /// The platform's.
+    Platform,
+    /// That of a bridge of ours.
+    Bridge,
+}
+
+impl Sender {
+    const fn route(self) -> &'static str {
+        match self {
+            Self::Platform => "/webhooks/{platform}/{endpoint}",
+            Self::Bridge => "/notices/{platform}/{endpoint}",
+        }
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Platform => "webhook",
+            Self::Bridge => "notice",
+        }
+    }
+}
+
 /// `POST /webhooks/{platform}/{endpoint}`: 202, or what the platform wants in its place, once the
 /// webhook is written down.
-///
+pub(crate) async fn webhook(
+    ingress: State<Arc<Ingress>>,
+    path: Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    receive(Sender::Platform, ingress, path, headers, body).await
+}
+
+/// `POST /notices/{platform}/{endpoint}`: 202 once the notice is written down. A connection without
+/// a secret for notices is as unknown here as one that there is not.
+pub(crate) async fn notice(
+    ingress: State<Arc<Ingress>>,
+    path: Path<(String, String)>,
+    headers: HeaderMap,
+    body: Body,
+) -> Response {
+    receive(Sender::Bridge, ingress, path, headers, body).await
+}
+
 /// The trace begins here: a `traceparent` from outside is a stranger's word.
-pub(crate) async fn receive(
+async fn receive(
+    from: Sender,
     State(ingress): State<Arc<Ingress>>,
     Path((platform, endpoint)): Path<(String, String)>,
     headers: HeaderMap,
@@ -107,30 +153,40 @@ pub(crate) async fn receive(
     let span = info_span!(
         parent: None,
         "webhook",
-        otel.name = "POST /webhooks/{platform}/{endpoint}",
+        otel.name = format!("POST {}", from.route()),
         otel.kind = "server",
         http.request.method = "POST",
-        http.route = "/webhooks/{platform}/{endpoint}",
+        http.route = from.route(),
         http.response.status_code = Empty,
         syncline.lane = Empty,
         syncline.notices = Empty,
         error.type = Empty,
     );
     let answer = async {
-        let known = ingress.fleet.connections.by_endpoint(&platform, &endpoint);
+        let known = ingress
+            .fleet
+            .connections
+            .by_endpoint(&platform, &endpoint)
+            .filter(|known| from == Sender::Platform || known.notice_secret.is_some());
         // The label of a metric is one of ours, never a stranger's text.
         let label = known.map_or("unknown", |connection| connection.platform.name());
         let outcome = match known {
-            Some(connection) => accept(&ingress, connection, &headers, body).await,
+            Some(connection) => accept(from, &ingress, connection, &headers, body).await,
             None => Err(Rejection::Unknown),
         };
         match outcome {
             Ok(acknowledgement) => {
-                ingress.metrics.webhook_received(label);
+                match from {
+                    Sender::Platform => ingress.metrics.webhook_received(label),
+                    Sender::Bridge => ingress.metrics.notice_received(label),
+                }
                 acknowledge(acknowledgement)
             }
             Err(rejection) => {
-                ingress.metrics.webhook_refused(label, rejection.name());
+                match from {
+                    Sender::Platform => ingress.metrics.webhook_refused(label, rejection.name()),
+                    Sender::Bridge => ingress.metrics.notice_refused(label, rejection.name()),
+                }
                 Span::current().record("error.type", rejection.name());
                 rejection.into_response()
             }
@@ -143,6 +199,7 @@ pub(crate) async fn receive(
 }
 
 async fn accept(
+    from: Sender,
     ingress: &Ingress,
     connection: &Connection,
     headers: &HeaderMap,
@@ -158,20 +215,12 @@ async fn accept(
             Err(_) => return Err(Rejection::TooSlow),
         };
     let request = WebhookRequest { headers, body: &body };
-    let notices = match connection.platform.receive(&connection.account, &request) {
-        Ok(notices) => notices,
-        Err(refused @ Refused::Forged(_)) => {
-            warn!(lane = %connection.lane(), reason = %refused, "webhook refused");
-            return Err(Rejection::Forged);
-        }
-        Err(refused @ Refused::Probe) => {
-            info!(lane = %connection.lane(), reason = %refused, "webhook refused");
-            return Err(Rejection::Probe);
-        }
-        Err(refused @ Refused::NotUnderstood(_)) => {
-            error!(lane = %connection.lane(), reason = %refused, "webhook refused");
-            return Err(Rejection::NotUnderstood);
-        }
+    let notices = match from {
+        Sender::Platform => connection
+            .platform
+            .receive(&connection.account, &request)
+            .map_err(|refused| refuse(from, connection, &refused))?,
+        Sender::Bridge => read_notice(ingress, connection, &request).await?,
     };
     Span::current().record("syncline.notices", notices.len());
     if !notices.is_empty() {
@@ -179,7 +228,49 @@ async fn accept(
         write_down(ingress, connection, &notices, &trace).await?;
         enqueue(ingress, connection, notices, &trace).await;
     }
-    Ok(connection.platform.acknowledgement())
+    Ok(match from {
+        Sender::Platform => connection.platform.acknowledgement(),
+        Sender::Bridge => Acknowledgement::Accepted,
+    })
+}
+
+/// What a bridge tells. Postgres is asked for the time once the signature is right, and not for
+/// strangers.
+async fn read_notice(
+    ingress: &Ingress,
+    connection: &Connection,
+    request: &WebhookRequest<'_>,
+) -> Result<Vec<Notice>, Rejection> {
+    let refuse = |refused: Refused| refuse(Sender::Bridge, connection, &refused);
+    let secret = connection.notice_secret.as_ref().ok_or(Rejection::Unknown)?;
+    let bridged = read_bridged(secret, connection.platform.records(), request).map_err(refuse)?;
+    match timeout(ingress.request_timeout, store::now(&ingress.fleet.db)).await {
+        Ok(Ok(now)) => bridged.received_at(now).map_err(refuse),
+        Ok(Err(error)) => {
+            warn!(%error, "notice not taken: nobody tells what time it is");
+            Err(Rejection::StoreAway)
+        }
+        Err(_) => Err(Rejection::StoreAway),
+    }
+}
+
+/// Says why something is not taken.
+fn refuse(from: Sender, connection: &Connection, refused: &Refused) -> Rejection {
+    let (lane, what) = (connection.lane(), from.name());
+    match refused {
+        Refused::Forged(_) => {
+            warn!(%lane, what, reason = %refused, "webhook refused");
+            Rejection::Forged
+        }
+        Refused::Probe => {
+            info!(%lane, what, reason = %refused, "webhook refused");
+            Rejection::Probe
+        }
+        Refused::NotUnderstood(_) => {
+            error!(%lane, what, reason = %refused, "webhook refused");
+            Rejection::NotUnderstood
+        }
+    }
 }
 
 async fn write_down(

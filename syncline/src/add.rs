@@ -22,6 +22,9 @@ const MOST_BYTES: u64 = 64 * 1024;
 /// Shorter ones could be guessed.
 const SHORTEST_ENDPOINT_ID: usize = 24;
 
+/// The same of the key of an HMAC, in characters.
+const SHORTEST_NOTICE_SECRET: usize = 16;
+
 /// Arguments of `connections add`. A file named `-` is standard input; one of them may be.
 #[derive(Args)]
 pub(crate) struct Add {
@@ -45,6 +48,9 @@ pub(crate) struct Add {
     /// The file that holds what the platform signs its webhooks with.
     #[arg(long, value_name = "FILE")]
     webhook_secret_file: Option<PathBuf>,
+    /// The file that holds what a bridge signs its notices with, at least 16 characters.
+    #[arg(long, value_name = "FILE")]
+    notice_secret_file: Option<PathBuf>,
     /// The file that holds the last part of the webhook's address; without it one is made and
     /// shown once, and the one that is there stays.
     #[arg(long, value_name = "FILE")]
@@ -113,6 +119,7 @@ pub(crate) async fn add(config: &Config, arguments: &Add) -> anyhow::Result<Answ
         settings: serde_json::to_value(&settings).context("its settings")?,
         endpoint_hash: new_hash,
         webhook_secret: seal(&keys, lane, "webhook_secret", given.webhook_secret.as_ref())?,
+        notice_secret: seal(&keys, lane, "notice_secret", given.notice_secret.as_ref())?,
         token: seal(&keys, lane, "token", given.token.as_ref())?,
         refresh_token: seal(&keys, lane, "refresh_token", given.refresh_token.as_ref())?,
         client_id: arguments.client_id.clone().unwrap_or_default(),
@@ -179,6 +186,7 @@ struct Given {
     refresh_token: Option<SecretString>,
     client_secret: Option<SecretString>,
     webhook_secret: Option<SecretString>,
+    notice_secret: Option<SecretString>,
     endpoint_id: Option<SecretString>,
 }
 
@@ -189,6 +197,7 @@ impl Given {
             ("--refresh-token-file", &arguments.refresh_token_file),
             ("--client-secret-file", &arguments.client_secret_file),
             ("--webhook-secret-file", &arguments.webhook_secret_file),
+            ("--notice-secret-file", &arguments.notice_secret_file),
             ("--endpoint-id-file", &arguments.endpoint_id_file),
         ];
         let from_stdin = |path: &&Option<PathBuf>| path.as_deref() == Some(Path::new("-"));
@@ -198,8 +207,14 @@ impl Given {
         let read = |(name, path): (&str, &Option<PathBuf>)| {
             path.as_deref().map(|path| secret(name, path)).transpose()
         };
-        let [token, refresh_token, client_secret, webhook_secret, endpoint_id] = files.map(read);
-        let endpoint_id = endpoint_id?;
+        let [token, refresh_token, client_secret, webhook_secret, notice_secret, endpoint_id] =
+            files.map(read);
+        let (notice_secret, endpoint_id) = (notice_secret?, endpoint_id?);
+        let short =
+            |secret: &SecretString| secret.expose_secret().chars().count() < SHORTEST_NOTICE_SECRET;
+        if notice_secret.as_ref().is_some_and(short) {
+            bail!("--notice-secret-file: must hold at least {SHORTEST_NOTICE_SECRET} characters");
+        }
         let guessable = |id: &str| {
             id.len() < SHORTEST_ENDPOINT_ID
                 || !id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
@@ -212,6 +227,7 @@ impl Given {
             refresh_token: refresh_token?,
             client_secret: client_secret?,
             webhook_secret: webhook_secret?,
+            notice_secret,
             endpoint_id,
         })
     }

@@ -88,9 +88,10 @@ fn look(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<String> {
     };
     let base_url = config.base_url.as_ref().map_or(platform.base_url(), |url| url.as_str());
     let mut text = format!(
-        "{lane}\n  address         {base_url}\n  token           {}\n  webhook secret  {}\n  endpoint id     {}\n",
+        "{lane}\n  address         {base_url}\n  token           {}\n  webhook secret  {}\n  notice secret   {}\n  endpoint id     {}\n",
         if secrets.oauth.is_some() { "renewed" } else { "read" },
         set(&secrets.webhook_secret, "none"),
+        set(&secrets.notice_secret, "none: it takes no notices of a bridge"),
         set(&secrets.endpoint_id, "none: it takes no webhooks"),
     );
     for quota in &limits.quotas {

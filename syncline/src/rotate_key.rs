@@ -77,6 +77,7 @@ fn anew(
     let mut changed = 0;
     for (what, value) in [
         ("webhook_secret", &mut row.webhook_secret),
+        ("notice_secret", &mut row.notice_secret),
         ("token", &mut row.token),
         ("refresh_token", &mut row.refresh_token),
         ("client_secret", &mut row.client_secret),

@@ -2,6 +2,8 @@
 
 // `cfg(test)` tells the lints that what the tests share may unwrap too.
 #[cfg(test)]
+mod accounts;
+#[cfg(test)]
 mod bench;
 #[cfg(test)]
 mod discord;
@@ -17,6 +19,8 @@ mod late_reads;
 mod layers;
 #[cfg(test)]
 mod lost_access;
+#[cfg(test)]
+mod notices;
 #[cfg(test)]
 mod patreon;
 #[cfg(test)]

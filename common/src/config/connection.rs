@@ -36,6 +36,10 @@ pub struct ConnectionConfig {
     pub webhook_secret_file: Option<PathBuf>,
     /// The variable that holds it.
     pub webhook_secret_env: Option<String>,
+    /// The file that holds what a bridge signs its notices with.
+    pub notice_secret_file: Option<PathBuf>,
+    /// The variable that holds it.
+    pub notice_secret_env: Option<String>,
     /// The file that holds the last part of the webhook's address.
     pub endpoint_id_file: Option<PathBuf>,
     /// The variable that holds it.
@@ -150,6 +154,15 @@ impl ConnectionConfig {
             self.webhook_secret_env.as_deref(),
             &mut problems,
         );
+        let notice_secret = secret::read(
+            &key("notice_secret"),
+            self.notice_secret_file.as_deref(),
+            self.notice_secret_env.as_deref(),
+            &mut problems,
+        );
+        if notice_secret.as_ref().is_some_and(secret::is_short) {
+            problems.add(key("notice_secret"), secret::TOO_SHORT);
+        }
         let endpoint_id = secret::read(
             &key("endpoint_id"),
             self.endpoint_id_file.as_deref(),
@@ -169,7 +182,7 @@ impl ConnectionConfig {
         let oauth =
             self.oauth.as_ref().and_then(|oauth| oauth.secrets(&key("oauth"), &mut problems));
         if problems.is_empty() {
-            Ok(Secrets { token, oauth, webhook_secret, endpoint_id })
+            Ok(Secrets { token, oauth, webhook_secret, notice_secret, endpoint_id })
         } else {
             Err(ConfigError::Invalid(problems))
         }
@@ -193,6 +206,7 @@ impl ConnectionConfig {
         let sources = [
             settings.token_file.is_some() || settings.token_env.is_some(),
             settings.webhook_secret_file.is_some() || settings.webhook_secret_env.is_some(),
+            settings.notice_secret_file.is_some() || settings.notice_secret_env.is_some(),
             settings.endpoint_id_file.is_some() || settings.endpoint_id_env.is_some(),
             settings.oauth.is_some(),
         ];
@@ -215,6 +229,7 @@ impl ConnectionConfig {
         let sources = [
             ("token", self.token_file.as_ref(), self.token_env.as_ref()),
             ("webhook_secret", self.webhook_secret_file.as_ref(), self.webhook_secret_env.as_ref()),
+            ("notice_secret", self.notice_secret_file.as_ref(), self.notice_secret_env.as_ref()),
             ("endpoint_id", self.endpoint_id_file.as_ref(), self.endpoint_id_env.as_ref()),
         ];
         for (name, file, variable) in sources {

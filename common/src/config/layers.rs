@@ -24,8 +24,15 @@ const FALLBACKS: [(&str, &str); 2] = [("REDIS_URL", "redis.url"), ("DATABASE_URL
 const SECRETS: [&str; 3] = ["redis.url", "postgres.url", "console.token"];
 
 /// What the names of secrets in a connection's table end with; the table names their sources.
-const SECRET_NAMES: [&str; 6] =
-    ["token", "webhook_secret", "endpoint_id", "client_secret", "refresh_token", "key"];
+const SECRET_NAMES: [&str; 7] = [
+    "token",
+    "webhook_secret",
+    "notice_secret",
+    "endpoint_id",
+    "client_secret",
+    "refresh_token",
+    "key",
+];
 
 /// More problems than this are not told.
 const MOST_PROBLEMS: usize = 100;

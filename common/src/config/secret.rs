@@ -13,6 +13,13 @@ use super::oauth::OAuthSecrets;
 /// A secret that is longer is not one.
 const LONGEST_BYTES: usize = 64 * 1024;
 
+/// A key of an HMAC that is shorter than this could be found by trying, in characters.
+const SHORTEST_KEY: usize = 16;
+
+/// What is said of a key that is too short.
+pub(super) const TOO_SHORT: &str =
+    "must be at least 16 characters: make one with openssl rand -hex 32";
+
 /// What opens an account and proves its webhooks.
 #[derive(Clone, Debug)]
 pub struct Secrets {
@@ -22,6 +29,9 @@ pub struct Secrets {
     pub oauth: Option<OAuthSecrets>,
     /// What the platform signs its webhooks with; `None` where none is configured.
     pub webhook_secret: Option<SecretString>,
+    /// What a bridge signs its notices with; at least 16 characters. `None` where none is
+    /// configured: then the connection takes no notices.
+    pub notice_secret: Option<SecretString>,
     /// The unguessable last part of the webhook's address; at least 24 of `A-Za-z0-9_-`. `None`
     /// where none is configured: then the connection takes no webhooks.
     pub endpoint_id: Option<SecretString>,
@@ -72,6 +82,11 @@ pub(super) fn read_file(key: &str, path: &Path, problems: &mut Problems) -> Opti
     }
     warn_when_open(path);
     Some(trimmed.into())
+}
+
+/// Whether it could be found by trying.
+pub(super) fn is_short(key: &SecretString) -> bool {
+    key.expose_secret().chars().count() < SHORTEST_KEY
 }
 
 #[cfg(unix)]

@@ -344,7 +344,7 @@ fn a_connection_that_makes_no_sense_is_explained() {
     assert_snapshot!(refused(file, &[]), @r#"
     the configuration has 9 problems
       connections.Klaviyo/main: "Klaviyo/main" does not name a connection: write <platform>/<name> in lower case letters, digits, - and _, 64 at most each
-      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, endpoint_id_file, endpoint_id_env, oauth, base_url, quotas, confirm_after, young, schedules)
+      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, notice_secret_file, notice_secret_env, endpoint_id_file, endpoint_id_env, oauth, base_url, quotas, confirm_after, young, schedules)
       connections.eventbrite/main.quotas.hour.window: is missing: set it
       connections.eventbrite/main.token_file: is not set: name the file that holds the token, or the variable with token_env
       connections.eventbrite/main.young = "young" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
@@ -379,14 +379,16 @@ fn the_secrets_of_a_connection_are_read_and_checked() {
     let bad = ConnectionConfig {
         token_file: Some(write("empty", "")),
         webhook_secret_env: Some("SYNCLINE_NO_SUCH_VARIABLE".to_owned()),
+        notice_secret_file: Some(write("notice", "hunter2")),
         endpoint_id_file: Some(write("short", "hunter2")),
         ..good
     };
     let shown = bad.secrets(&lane).unwrap_err().to_string();
     assert_snapshot!(shown.replace(folder.path().to_str().unwrap(), "<folder>"), @r#"
-    the configuration has 3 problems
+    the configuration has 4 problems
       connections.klaviyo/main.token_file: <folder>/empty is empty or longer than 65536 bytes
       connections.klaviyo/main.webhook_secret_env: SYNCLINE_NO_SUCH_VARIABLE is not set: export it
+      connections.klaviyo/main.notice_secret: must be at least 16 characters: make one with openssl rand -hex 32
       connections.klaviyo/main.endpoint_id: must be at least 24 letters, digits, - or _: make one with openssl rand -hex 24
     "#);
 }

@@ -35,6 +35,8 @@ pub struct Connection {
     pub limits: LaneLimits,
     /// Its part of the configuration, or what was added in its place.
     pub config: ConnectionConfig,
+    /// What a bridge signs its notices with; `None` where it takes none.
+    pub notice_secret: Option<SecretString>,
     /// Which of its rows has its token; `None` where none has.
     pub origin: Option<Origin>,
 }
@@ -64,6 +66,7 @@ struct Draft {
     limits: LaneLimits,
     config: ConnectionConfig,
     webhook_secret: Option<SecretString>,
+    notice_secret: Option<SecretString>,
     endpoint_hash: Option<[u8; 32]>,
     token: DraftToken,
 }
@@ -212,8 +215,8 @@ impl Draft {
                 young: config.young.unwrap_or(usual.young),
             },
         };
-        let Self { platform, limits, config, .. } = self;
-        Ok(Connection { id, platform, account, limits, config, origin })
+        let Self { platform, limits, config, notice_secret, .. } = self;
+        Ok(Connection { id, platform, account, limits, config, notice_secret, origin })
     }
 }
 
@@ -236,6 +239,7 @@ fn configured(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<Draft> {
         limits: limits(platform, config).with_context(|| format!("connections.{lane}.quotas"))?,
         config: config.clone(),
         webhook_secret: secrets.webhook_secret,
+        notice_secret: secrets.notice_secret,
         endpoint_hash: secrets.endpoint_id.map(|id| endpoint_hash(id.expose_secret())),
         token,
     })
@@ -261,10 +265,11 @@ fn added(row: Added, keys: &Keyring) -> anyhow::Result<Option<Draft>> {
         open("refresh_token", &row.refresh_token)?;
         Ok((
             open("webhook_secret", &row.webhook_secret)?,
+            open("notice_secret", &row.notice_secret)?,
             open("client_secret", &row.client_secret)?,
         ))
     })();
-    let (webhook_secret, client_secret) = match opened {
+    let (webhook_secret, notice_secret, client_secret) = match opened {
         Ok(secrets) => secrets,
         Err((what, error @ OpenError::UnknownKey(_))) => bail!("its {what}: {error}"),
         Err((what, error)) => {
@@ -290,6 +295,7 @@ fn added(row: Added, keys: &Keyring) -> anyhow::Result<Option<Draft>> {
         limits: limits(platform, &config).context("its quotas")?,
         config,
         webhook_secret,
+        notice_secret,
         endpoint_hash: row.endpoint_hash.and_then(|hash| hash.try_into().ok()),
         token: DraftToken::Added { application },
     }))

@@ -1,7 +1,7 @@
 //! Notices of our own: how a bridge tells of changes that no webhook carries.
 //!
 //! Discord sends members, roles and guilds over its gateway only. Whoever listens there posts
-//! what it heard in the form that [`receive_bridged`] reads, signed with a secret of ours.
+//! what it heard in the form that [`read_bridged`] reads, signed with a secret of ours.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,43 +29,66 @@ const SIGNATURE: &str = "syncline-signature";
 /// The body of a bridged notice.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Bridged {
+struct Body {
     record_type: String,
     ids: Vec<String>,
 }
 
-/// Checks that a notice comes from the bridge that shares `secret` with us, and says which records
-/// of `kinds` it makes dirty, each once.
+/// A notice that was signed with our secret, at a time that is still to be judged.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Bridged {
+    signed_at: Timestamp,
+    notices: Vec<Notice>,
+}
+
+impl Bridged {
+    /// The records that it makes dirty, each once, if it was signed within five minutes of `now`. A
+    /// repetition within them only leads to another look.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused::Forged`] when it is older, or from the future.
+    pub fn received_at(self, now: Timestamp) -> Result<Vec<Notice>, Refused> {
+        if self.signed_at.duration_since(now).unsigned_abs() > MAX_AGE {
+            return Err(Refused::Forged("its time is more than five minutes away"));
+        }
+        Ok(self.notices)
+    }
+}
+
+/// Checks that a notice comes from a bridge that shares `secret` with us, and reads which records
+/// of `kinds` it names. When it was signed is for [`Bridged::received_at`] to judge: nobody has to
+/// be asked for the time before the signature is right.
 ///
 /// The body is `{"record_type": "member", "ids": ["<guild>/<user>"]}`, [`MAX_BRIDGED_IDS`] ids at
 /// most. The header `Syncline-Signature` is `t=<Unix seconds>,v1=<hex>`: HMAC-SHA256 over the
 /// time as it is written there, a dot, and the raw body. Several `v1` are allowed, so that a
-/// bridge can sign with an old and a new secret while it is changed. A time that is more than five
-/// minutes away from `now` is refused; a repetition within them only leads to another look.
+/// bridge can sign with an old and a new secret while it is changed.
 ///
 /// # Errors
 ///
-/// [`Refused::Forged`] when signature or time do not fit, [`Refused::NotUnderstood`] when the body
-/// is another, names no kind of `kinds` or more than it may.
-pub fn receive_bridged(
+/// [`Refused::Forged`] when the signature does not fit, [`Refused::NotUnderstood`] when the body is
+/// another, names no kind of `kinds` that is mirrored, or more than it may.
+pub fn read_bridged(
     secret: &SecretString,
     kinds: &[RecordKind],
     request: &WebhookRequest<'_>,
-    now: Timestamp,
-) -> Result<Vec<Notice>, Refused> {
-    verify(secret, request, now)?;
-    let bridged: Bridged = serde_json::from_slice(request.body).map_err(|error| {
+) -> Result<Bridged, Refused> {
+    let signed_at = verify(secret, request)?;
+    let body: Body = serde_json::from_slice(request.body).map_err(|error| {
         let (line, column) = (error.line(), error.column());
         Refused::NotUnderstood(format!("not a notice, at line {line} column {column}"))
     })?;
-    let kind = kinds.iter().find(|kind| kind.name == bridged.record_type).ok_or_else(|| {
-        let names: Vec<&str> = kinds.iter().map(|kind| kind.name).collect();
+    // A kind that is not mirrored has no records to look at.
+    let kinds = || kinds.iter().filter(|kind| kind.mirrored);
+    let kind = kinds().find(|kind| kind.name == body.record_type).ok_or_else(|| {
+        let names: Vec<&str> = kinds().map(|kind| kind.name).collect();
         Refused::NotUnderstood(format!("record_type is none of {}", names.join(", ")))
     })?;
-    if bridged.ids.len() > MAX_BRIDGED_IDS {
+    if body.ids.len() > MAX_BRIDGED_IDS {
         return Err(Refused::NotUnderstood(format!("more than {MAX_BRIDGED_IDS} ids")));
     }
-    let ids: BTreeSet<String> = bridged.ids.into_iter().collect();
+    let ids: BTreeSet<String> = body.ids.into_iter().collect();
     if let Some(position) = ids.iter().position(|id| !is_plausible(id)) {
         return Err(Refused::NotUnderstood(format!(
             "an id is empty, longer than {MAX_ID_BYTES} bytes or has odd characters (number \
@@ -73,7 +96,7 @@ pub fn receive_bridged(
         )));
     }
     let notice = |id| Notice { record_type: kind.name.into(), external_id: ExternalId::new(id) };
-    Ok(ids.into_iter().map(notice).collect())
+    Ok(Bridged { signed_at, notices: ids.into_iter().map(notice).collect() })
 }
 
 /// Whether it can be an id of any platform. Whether it is one, the look will tell.
@@ -81,11 +104,8 @@ fn is_plausible(id: &str) -> bool {
     (1..=MAX_ID_BYTES).contains(&id.len()) && id.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
-fn verify(
-    secret: &SecretString,
-    request: &WebhookRequest<'_>,
-    now: Timestamp,
-) -> Result<(), Refused> {
+/// When it was signed, if it was with this secret.
+fn verify(secret: &SecretString, request: &WebhookRequest<'_>) -> Result<Timestamp, Refused> {
     let mut values = request.headers.get_all(SIGNATURE).iter();
     let (Some(value), None) = (values.next(), values.next()) else {
         return Err(Refused::Forged("the header Syncline-Signature is missing or doubled"));
@@ -101,9 +121,6 @@ fn verify(
     let seconds = time.parse().map_err(|_| Refused::Forged("its time is no number"))?;
     let signed_at =
         Timestamp::from_second(seconds).map_err(|_| Refused::Forged("its time is no time"))?;
-    if signed_at.duration_since(now).unsigned_abs() > MAX_AGE {
-        return Err(Refused::Forged("its time is more than five minutes away"));
-    }
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.expose_secret().as_bytes())
         .map_err(|_| Refused::Forged("the secret cannot be a key"))?;
     mac.update(time.as_bytes());
@@ -113,7 +130,7 @@ fn verify(
     let fits = part("v1=").take(2).any(|signature| {
         hex::decode(signature).is_ok_and(|bytes| mac.clone().verify_slice(&bytes).is_ok())
     });
-    if fits { Ok(()) } else { Err(Refused::Forged("not made with our secret")) }
+    if fits { Ok(signed_at) } else { Err(Refused::Forged("not made with our secret")) }
 }
 
 #[cfg(test)]
@@ -146,7 +163,7 @@ mod tests {
         let mut headers = HeaderMap::new();
         headers.insert(SIGNATURE, header.parse().unwrap());
         let request = WebhookRequest { headers: &headers, body };
-        receive_bridged(&"bridge".into(), kinds(), &request, now())
+        read_bridged(&"bridge".into(), kinds(), &request)?.received_at(now())
     }
 
     fn signed(body: &str) -> Result<Vec<Notice>, Refused> {
@@ -210,6 +227,7 @@ mod tests {
             "[]",
             r#"{"record_type":"profile"}"#,
             r#"{"record_type":"planet","ids":["a"]}"#,
+            r#"{"record_type":"event","ids":["a"]}"#,
             r#"{"record_type":"profile","ids":["a",""]}"#,
             r#"{"record_type":"profile","ids":["a b"]}"#,
             r#"{"record_type":"profile","ids":["a"],"url":"http://example.org"}"#,

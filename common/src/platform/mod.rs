@@ -22,7 +22,7 @@ mod webhook;
 
 pub use account::{Account, Consistency};
 pub use api::{Api, ApiError, ApiSettings};
-pub use bridge::{MAX_BRIDGED_IDS, receive_bridged};
+pub use bridge::{Bridged, MAX_BRIDGED_IDS, read_bridged};
 pub use call::{Call, PaidRefresh};
 pub use error::PlatformError;
 pub use oauth::{ClientAuth, NewTokens, OAuthEndpoint, RefreshError, RefreshRequest};

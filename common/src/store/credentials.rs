@@ -50,6 +50,8 @@ pub struct NewAdded {
     pub endpoint_hash: Option<[u8; 32]>,
     /// What the platform signs its webhooks with.
     pub webhook_secret: Option<Sealed>,
+    /// What a bridge signs its notices with.
+    pub notice_secret: Option<Sealed>,
     /// What is sent with each request.
     pub token: Option<Sealed>,
     /// What the next one is asked for with.
@@ -73,6 +75,8 @@ pub struct Added {
     pub endpoint_hash: Option<Vec<u8>>,
     /// What the platform signs its webhooks with.
     pub webhook_secret: Option<Sealed>,
+    /// What a bridge signs its notices with.
+    pub notice_secret: Option<Sealed>,
     /// What is sent with each request.
     pub token: Option<Sealed>,
     /// What the next one is asked for with.
@@ -148,6 +152,8 @@ pub struct SealedRow {
     /// See the table.
     pub webhook_secret: Option<Sealed>,
     /// See the table.
+    pub notice_secret: Option<Sealed>,
+    /// See the table.
     pub token: Option<Sealed>,
     /// See the table.
     pub refresh_token: Option<Sealed>,
@@ -169,12 +175,13 @@ pub async fn add(
 ) -> Result<bool, StoreError> {
     let version = sqlx::query_scalar!(
         r#"insert into connection_credentials as c (connection_id, origin, settings, endpoint_hash,
-                  webhook_secret, token, refresh_token, client_id, client_secret)
-           values ($1, 'added', $2, $3, $4, $5, $6, $7, $8)
+                  webhook_secret, notice_secret, token, refresh_token, client_id, client_secret)
+           values ($1, 'added', $2, $3, $4, $5, $6, $7, $8, $9)
            on conflict (connection_id, origin) do update
                set version = c.version + 1, settings = excluded.settings,
                    endpoint_hash = coalesce(excluded.endpoint_hash, c.endpoint_hash),
-                   webhook_secret = excluded.webhook_secret, token = excluded.token,
+                   webhook_secret = excluded.webhook_secret,
+                   notice_secret = excluded.notice_secret, token = excluded.token,
                    refresh_token = excluded.refresh_token, client_id = excluded.client_id,
                    client_secret = excluded.client_secret, expires_at = null, refreshed_at = null,
                    refresh_begun_at = null, refresh_lost_at = null, refresh_failures = 0,
@@ -184,6 +191,7 @@ pub async fn add(
         new.settings,
         new.endpoint_hash.as_ref().map(<[u8; 32]>::as_slice),
         new.webhook_secret.as_ref() as Option<&Sealed>,
+        new.notice_secret.as_ref() as Option<&Sealed>,
         new.token.as_ref() as Option<&Sealed>,
         new.refresh_token.as_ref() as Option<&Sealed>,
         new.client_id,
@@ -224,7 +232,8 @@ pub async fn added(db: impl PgExecutor<'_>) -> Result<Vec<Added>, StoreError> {
         Added,
         r#"select connection_id as "connection: ConnectionId", lane as "lane: Lane",
                   settings as "settings!", c.endpoint_hash,
-                  webhook_secret as "webhook_secret: Sealed", token as "token: Sealed",
+                  webhook_secret as "webhook_secret: Sealed",
+                  notice_secret as "notice_secret: Sealed", token as "token: Sealed",
                   refresh_token as "refresh_token: Sealed", client_id,
                   client_secret as "client_secret: Sealed"
              from connection_credentials c join connections on id = connection_id
@@ -493,6 +502,7 @@ pub async fn sealed_rows(
     let rows = sqlx::query!(
         r#"select connection_id as "connection: ConnectionId", origin as "origin: Origin",
                   lane as "lane: Lane", webhook_secret as "webhook_secret: Sealed",
+                  notice_secret as "notice_secret: Sealed",
                   token as "token: Sealed", refresh_token as "refresh_token: Sealed",
                   client_secret as "client_secret: Sealed"
              from connection_credentials c join connections on id = connection_id
@@ -509,6 +519,7 @@ pub async fn sealed_rows(
         key: RowKey { connection: row.connection, origin: row.origin },
         lane: row.lane,
         webhook_secret: row.webhook_secret,
+        notice_secret: row.notice_secret,
         token: row.token,
         refresh_token: row.refresh_token,
         client_secret: row.client_secret,
@@ -525,7 +536,8 @@ pub async fn sealed_rows(
 pub async fn reseal(db: impl PgExecutor<'_>, row: &SealedRow) -> Result<(), StoreError> {
     let done = sqlx::query!(
         "update connection_credentials
-            set webhook_secret = $3, token = $4, refresh_token = $5, client_secret = $6
+            set webhook_secret = $3, token = $4, refresh_token = $5, client_secret = $6,
+                notice_secret = $7
           where connection_id = $1 and origin = $2",
         row.key.connection as ConnectionId,
         row.key.origin as Origin,
@@ -533,6 +545,7 @@ pub async fn reseal(db: impl PgExecutor<'_>, row: &SealedRow) -> Result<(), Stor
         row.token.as_ref() as Option<&Sealed>,
         row.refresh_token.as_ref() as Option<&Sealed>,
         row.client_secret.as_ref() as Option<&Sealed>,
+        row.notice_secret.as_ref() as Option<&Sealed>,
     )
     .execute(db)
     .await?;

@@ -17,6 +17,8 @@ const SECONDS: [f64; 14] =
 pub struct Metrics {
     webhooks_received: Counter<u64>,
     webhooks_refused: Counter<u64>,
+    notices_received: Counter<u64>,
+    notices_refused: Counter<u64>,
     jobs_enqueued: Counter<u64>,
     jobs_claimed: Counter<u64>,
     jobs_settled: Counter<u64>,
@@ -56,6 +58,16 @@ impl Metrics {
                 "syncline.webhooks.refused",
                 "{webhook}",
                 "webhooks that were not taken",
+            ),
+            notices_received: counter(
+                "syncline.notices.received",
+                "{notice}",
+                "notices of a bridge that were verified and written to the inbox",
+            ),
+            notices_refused: counter(
+                "syncline.notices.refused",
+                "{notice}",
+                "notices of a bridge that were not taken",
             ),
             jobs_enqueued: counter("syncline.jobs.enqueued", "{job}", "jobs offered to the queue"),
             jobs_claimed: counter("syncline.jobs.claimed", "{job}", "jobs taken by a worker"),
@@ -113,6 +125,16 @@ impl Metrics {
     /// A webhook was not taken: `reason` is one of a few words, `forged`, `too-large`, `unknown`.
     pub fn webhook_refused(&self, platform: &str, reason: &'static str) {
         self.webhooks_refused.add(1, &[platform_is(platform), KeyValue::new("reason", reason)]);
+    }
+
+    /// A notice of a bridge was accepted.
+    pub fn notice_received(&self, platform: &str) {
+        self.notices_received.add(1, &[platform_is(platform)]);
+    }
+
+    /// A notice of a bridge was not taken; `reason` as of webhooks.
+    pub fn notice_refused(&self, platform: &str, reason: &'static str) {
+        self.notices_refused.add(1, &[platform_is(platform), KeyValue::new("reason", reason)]);
     }
 
     /// Jobs were offered to the queue.
