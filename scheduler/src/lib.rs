@@ -12,7 +12,7 @@ use common::lifecycle::Lifecycle;
 use common::telemetry::Metrics;
 use tokio_util::task::TaskTracker;
 
-use reconcilers::{Bulk, Depths, Retention, SpotChecks, Sweep};
+use reconcilers::{Bulk, Depths, Retention, Senders, SpotChecks, Sweep};
 pub use repeat::{Reconcile, repeat};
 
 /// How often old history is dropped and new partitions are made.
@@ -43,6 +43,9 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     ));
     tasks.spawn(repeat(bulk, settings.tick, soft.clone()));
     tasks.spawn(repeat(SpotChecks::new(fleet.clone(), settings), settings.tick, soft.clone()));
+    if !settings.watch_senders_every.is_zero() {
+        tasks.spawn(repeat(Senders::new(fleet.clone()), settings.tick, soft.clone()));
+    }
     tasks.spawn(repeat(Depths::new(fleet, metrics), DEPTHS_EVERY, soft.clone()));
     tasks.close();
 

@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::table::{Column, draw};
-use crate::{add, named, probe, stores};
+use crate::{add, named, probe, repair, stores};
 
 /// Subcommands of `connections`.
 #[derive(Subcommand)]
@@ -30,6 +30,9 @@ pub(crate) enum Command {
     /// Send one request for each connection and say whether it works; ends with 1 when one does
     /// not.
     Check(probe::Arguments),
+    /// Look whether the platform still sends webhooks, switch them on again if it does not, and
+    /// have read what was missed; ends with 1 when they are still not sent.
+    Repair(repair::Arguments),
     /// Send nothing for a connection until `unpark`.
     Park(Park),
     /// Let a connection work again.
@@ -56,6 +59,7 @@ pub(crate) async fn run(config: &Config, command: Command) -> anyhow::Result<Ans
         Command::Add(arguments) => add::add(config, &arguments).await,
         Command::Remove(arguments) => add::remove(config, &arguments).await,
         Command::Check(arguments) => probe::run(config, &arguments).await,
+        Command::Repair(arguments) => repair::run(config, &arguments).await,
         Command::Park(arguments) => park(config, &arguments).await,
         Command::Unpark { connection } => unpark(config, &connection).await,
     }

@@ -166,7 +166,7 @@ async fn replay_some(
     for letter in &taken {
         let Some(task) = task(letter) else { continue };
         let priority = match &task {
-            Task::Check { .. } => Priority::Manual,
+            Task::Check { .. } | Task::Probe => Priority::Manual,
             Task::Scan { record_type } => {
                 begin_run(config, db, &mut tx, &letter.lane, record_type).await?;
                 Priority::Bulk

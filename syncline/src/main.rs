@@ -14,6 +14,7 @@ mod hold;
 mod migrate;
 mod named;
 mod probe;
+mod repair;
 mod rotate_key;
 mod status;
 mod stores;
@@ -176,6 +177,7 @@ mod tests {
             "syncline connections add k/m --refresh-token-file f --client-id i --client-secret-file s",
             "syncline connections check",
             "syncline connections check klaviyo/main --json",
+            "syncline connections repair klaviyo/main --dry-run",
             "syncline connections remove klaviyo/main",
             "syncline new-key",
             "syncline rotate-key --dry-run",

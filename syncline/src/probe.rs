@@ -6,12 +6,13 @@ use anyhow::{Context, bail};
 use async_trait::async_trait;
 use clap::Args;
 use common::config::Config;
-use common::fleet::{Connection, Fleet, open_lane};
+use common::fleet::{Connection, Fleet, open_lane, senders};
 use common::ids::Lane;
-use common::job::{JobId, Task};
-use common::platform::{Api, ApiSettings, Call, PlatformError};
+use common::job::{JobId, PROBE, Task};
+use common::platform::{Api, ApiSettings, Call, PlatformError, Sender};
 use common::queue::PermitReport;
 use common::quota::{Permit, Permits, Quota, QuotaError, RateSignal};
+use common::store::senders::State;
 use common::store::sent_requests;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep};
@@ -41,19 +42,16 @@ struct Finding {
     result: &'static str,
     /// For people.
     what: String,
+    /// Whether the platform sends webhooks; `None` where that was not asked.
+    sender: Option<State>,
+    /// The same for people.
+    sender_what: String,
 }
 
 /// Sends one request for each connection, paid like any other. A parked one is tried too.
 pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Answer> {
     let fleet = Fleet::open(config).await?;
-    let api = Api::new(ApiSettings {
-        connect: config.api.connect_timeout,
-        read: config.api.read_timeout,
-        whole: config.api.whole_timeout,
-        max_body_bytes: config.api.max_body_bytes,
-        contact: config.api.contact.clone(),
-    })
-    .context("the HTTP client")?;
+    let api = api(config)?;
     let wanted = |connection: &&std::sync::Arc<Connection>| {
         arguments.connection.as_ref().is_none_or(|lane| connection.lane() == lane)
     };
@@ -63,27 +61,64 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     }
     fleet.renewals.finish().await;
     if let (Some(lane), true) = (&arguments.connection, findings.is_empty()) {
-        bail!(
-            "{lane}: neither the configuration nor syncline connections add names it, or its secrets cannot be opened"
-        );
+        bail!(unknown(lane));
     }
-    let all_work = findings.iter().all(|finding| finding.result == "works");
+    let all_work = findings
+        .iter()
+        .all(|finding| finding.result == "works" && !finding.sender.is_some_and(State::is_broken));
     let answer = if arguments.json {
         Answer::json(&findings.iter().map(to_json).collect())
     } else {
-        let columns = [Column::Text("Connection"), Column::Text("Result"), Column::Text("What")];
-        let row = |f: &Finding| [f.lane.to_string(), f.result.to_owned(), f.what.clone()];
+        let columns = [
+            Column::Text("Connection"),
+            Column::Text("Result"),
+            Column::Text("What"),
+            Column::Text("Webhooks"),
+        ];
+        let row = |f: &Finding| {
+            let sender = match f.sender {
+                None => "none are taken".to_owned(),
+                Some(state) => format!("{state}: {}", f.sender_what),
+            };
+            [f.lane.to_string(), f.result.to_owned(), f.what.clone(), sender]
+        };
         Answer::text(draw(columns, findings.iter().map(row), "there are no connections"))
     };
     Ok(answer.ends_with(if all_work { 0 } else { NOT_ALL_WORK }))
 }
 
 fn to_json(finding: &Finding) -> Value {
-    json!({ "connection": finding.lane, "result": finding.result, "what": finding.what })
+    let sender =
+        finding.sender.map(|state| json!({ "state": state.as_str(), "what": finding.sender_what }));
+    json!({
+        "connection": finding.lane,
+        "result": finding.result,
+        "what": finding.what,
+        "webhooks": sender,
+    })
+}
+
+/// The way out, as configured.
+pub(crate) fn api(config: &Config) -> anyhow::Result<Api> {
+    Api::new(ApiSettings {
+        connect: config.api.connect_timeout,
+        read: config.api.read_timeout,
+        whole: config.api.whole_timeout,
+        max_body_bytes: config.api.max_body_bytes,
+        contact: config.api.contact.clone(),
+    })
+    .context("the HTTP client")
+}
+
+/// What is said of a connection that this process cannot speak for.
+pub(crate) fn unknown(lane: &Lane) -> String {
+    format!(
+        "{lane}: neither the configuration nor syncline connections add names it, or its secrets cannot be opened"
+    )
 }
 
 async fn probe(fleet: &Fleet, api: &Api, connection: &Connection) -> Finding {
-    let permits = ProbePermits { fleet, connection };
+    let permits = ProbePermits::new(fleet, connection);
     // The probe is the first page of a scan, unless the platform has something cheaper.
     let kind = connection.platform.records().first().map_or_else(String::new, |kind| {
         let task = Task::Scan { record_type: kind.name.into() };
@@ -93,7 +128,17 @@ async fn probe(fleet: &Fleet, api: &Api, connection: &Connection) -> Finding {
     let call = Call::new(api, &connection.account, &permits, &kind);
     let probed = connection.platform.probe(&call).await;
     let (result, what) = meaning(probed);
-    Finding { lane: connection.lane().clone(), result, what }
+    let lane = connection.lane().clone();
+    let mut finding = Finding { lane, result, what, sender: None, sender_what: String::new() };
+    // Where not even the token is taken, there is nothing to ask with.
+    if connection.endpoint.is_some() && result == "works" {
+        let call = Call::new(api, &connection.account, &permits, PROBE);
+        let sender = senders::look(connection, &call).await;
+        let sender = sender.unwrap_or_else(|error| Sender::unknown(error.to_string()));
+        finding.sender = Some(senders::state(sender.state));
+        finding.sender_what = sender.what;
+    }
+    finding
 }
 
 /// What a probe tells, by what a person can do about it.
@@ -124,12 +169,16 @@ fn meaning(probed: Result<(), PlatformError>) -> (&'static str, String) {
 
 /// Permits for one who probes: paid like any other, also while the lane is held, since it is held
 /// until a person looks.
-struct ProbePermits<'a> {
+pub(crate) struct ProbePermits<'a> {
     fleet: &'a Fleet,
     connection: &'a Connection,
 }
 
-impl ProbePermits<'_> {
+impl<'a> ProbePermits<'a> {
+    pub(crate) fn new(fleet: &'a Fleet, connection: &'a Connection) -> Self {
+        Self { fleet, connection }
+    }
+
     async fn acquire(&self, kind: &str) -> Result<Permit, QuotaError> {
         let unreachable = |error: anyhow::Error| QuotaError::Unreachable(error.into());
         let (queue, lane) = (&self.fleet.queue, self.connection.lane());

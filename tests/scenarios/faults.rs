@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::fleet::Fleet;
+use common::fleet::senders::Watch;
 use common::ids::Lane;
 use common::job::{Job, Priority, Task};
 use common::platform::{Api, ApiSettings};
@@ -196,6 +197,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
         settings,
         overlap: config.scheduler.bulk_overlap,
         brake: Brake { share: 1.0, min: 0 },
+        watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
         metrics: Metrics::default(),
         chance: Mutex::new(StdRng::seed_from_u64(1)),

@@ -36,6 +36,8 @@ mod renewal;
 #[cfg(test)]
 mod scans;
 #[cfg(test)]
+mod senders;
+#[cfg(test)]
 mod shards;
 #[cfg(test)]
 mod slots;

@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use common::config::WorkerConfig;
+use common::fleet::senders::Watch;
 use common::fleet::{Connection, Fleet};
 use common::ids::{Fence, Lane};
 use common::job::{JobId, Priority, Task};
@@ -47,6 +48,8 @@ pub struct Worker {
     pub overlap: Duration,
     /// When a scan finds too much gone.
     pub brake: Brake,
+    /// How it looks after what sends webhooks.
+    pub watch: Watch,
     /// Who waits for further permits.
     pub lines: Lines,
     /// What it counts.

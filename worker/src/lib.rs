@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex};
 
 use anyhow::Context;
 use common::config::Config;
+use common::fleet::senders::Watch;
 use common::fleet::{Fleet, Health, serve_health};
 use common::lifecycle::Lifecycle;
 use common::platform::{Api, ApiSettings};
@@ -77,6 +78,7 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
             share: config.scheduler.mass_delete_share,
             min: config.scheduler.mass_delete_min,
         },
+        watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
         metrics: Metrics::default(),
         chance,

@@ -1,6 +1,7 @@
 //! Addresses, with errors that say how one is written.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
+use url::{Host, Url};
 
 /// An address to listen on.
 pub(super) mod listen {
@@ -48,4 +49,19 @@ pub(super) mod optional_url {
     ) -> Result<S::Ok, S::Error> {
         url.as_ref().map(Url::as_str).serialize(to)
     }
+}
+
+/// Whether a secret may be sent to this address, or be a part of it.
+pub(super) fn keeps_a_secret(url: &Url) -> bool {
+    let loopback = match url.host() {
+        Some(Host::Domain(name)) => name == "localhost",
+        Some(Host::Ipv4(ip)) => ip.is_loopback(),
+        Some(Host::Ipv6(ip)) => ip.is_loopback(),
+        None => false,
+    };
+    let bare = url.username().is_empty()
+        && url.password().is_none()
+        && url.query().is_none()
+        && url.fragment().is_none();
+    bare && (url.scheme() == "https" || url.scheme() == "http" && loopback)
 }

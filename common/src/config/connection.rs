@@ -8,9 +8,9 @@ use std::time::Duration;
 use croner::Cron;
 use secrecy::ExposeSecret;
 use serde::{Deserialize, Serialize};
-use url::{Host, Url};
+use url::Url;
 
-use super::address::optional_url;
+use super::address::{keeps_a_secret, optional_url};
 use super::duration;
 use super::error::{ConfigError, Problems};
 use super::oauth::OAuthConfig;
@@ -246,7 +246,7 @@ impl ConnectionConfig {
     fn check_settings(&self, lane: &Lane, problems: &mut Problems) {
         let key = |name: &str| format!("connections.{lane}.{name}");
         if let Some(url) = &self.base_url {
-            problems.require(keeps_the_token_safe(url), &key("base_url"), "must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there");
+            problems.require(keeps_a_secret(url), &key("base_url"), "must be https:// (or http:// to a loopback address), without user, query and fragment: the token is sent there");
         }
         for (name, quota) in &self.quotas {
             if let Err(invalid) = quota.quota(name).check() {
@@ -262,19 +262,4 @@ impl ConnectionConfig {
             }
         }
     }
-}
-
-/// Whether a token may be sent to this address.
-fn keeps_the_token_safe(url: &Url) -> bool {
-    let loopback = match url.host() {
-        Some(Host::Domain(name)) => name == "localhost",
-        Some(Host::Ipv4(ip)) => ip.is_loopback(),
-        Some(Host::Ipv6(ip)) => ip.is_loopback(),
-        None => false,
-    };
-    let bare = url.username().is_empty()
-        && url.password().is_none()
-        && url.query().is_none()
-        && url.fragment().is_none();
-    bare && (url.scheme() == "https" || url.scheme() == "http" && loopback)
 }

@@ -4,8 +4,10 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use url::{ParseError, Url};
 
-use super::{address::listen, duration, error::Problems};
+use super::address::{keeps_a_secret, listen};
+use super::{duration, error::Problems};
 
 /// The section `ingress`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -14,6 +16,9 @@ pub struct IngressConfig {
     /// Where it listens.
     #[serde(with = "listen")]
     pub listen: SocketAddr,
+    /// What stands before `/webhooks/...` in the addresses that platforms call; empty where it is
+    /// not told.
+    pub public_url: String,
     /// The largest webhook that is taken, in bytes.
     pub body_limit_bytes: usize,
     /// From the first byte of a webhook to our answer.
@@ -27,7 +32,21 @@ pub struct IngressConfig {
 }
 
 impl IngressConfig {
+    /// What stands before `/webhooks/...` in the addresses that platforms call, where it is told.
+    ///
+    /// # Errors
+    ///
+    /// None in practice: it is checked with all else.
+    pub fn public_url(&self) -> Result<Option<Url>, ParseError> {
+        Some(self.public_url.as_str()).filter(|url| !url.is_empty()).map(Url::parse).transpose()
+    }
+
     pub(super) fn check(&self, problems: &mut Problems) {
+        problems.require(
+            self.public_url().is_ok_and(|url| url.as_ref().is_none_or(keeps_a_secret)),
+            "ingress.public_url",
+            "must be https:// (or http:// to a loopback address), without user, query and fragment: a secret path follows",
+        );
         problems.require(
             (1024..=64 * 1024 * 1024).contains(&self.body_limit_bytes),
             "ingress.body_limit_bytes",

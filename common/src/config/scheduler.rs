@@ -31,6 +31,11 @@ pub struct SchedulerConfig {
     /// A scan of changes begins this much before the last one did.
     #[serde(with = "duration")]
     pub bulk_overlap: Duration,
+    /// How often somebody looks whether the platforms still send webhooks; zero for never.
+    #[serde(with = "duration")]
+    pub watch_senders_every: Duration,
+    /// Whether webhooks that are not sent are set going again, where the platform lets us.
+    pub repair_senders: bool,
     /// A scan that would mark more than this share of the records as deleted waits for a person;
     /// above 0, at most 1.
     pub mass_delete_share: f64,
@@ -57,6 +62,13 @@ impl SchedulerConfig {
             self.spot_check_horizon >= self.tick,
             "scheduler.spot_check_horizon",
             "must be at least scheduler.tick, or spot checks run dry between ticks",
+        );
+        let every = self.watch_senders_every;
+        problems.require(
+            every.is_zero()
+                || (Duration::from_millis(100)..=Duration::from_hours(24)).contains(&every),
+            "scheduler.watch_senders_every",
+            "must be 100ms to 24h, or 0s for never",
         );
         problems.require(
             (1..=10_000).contains(&self.sweep_batch),

@@ -16,7 +16,7 @@ use super::tokens::{Application, Renewals, StoredToken};
 use crate::config::{Config, ConnectionConfig, OAuthSecrets};
 use crate::credentials::{Keyring, OpenError, Place};
 use crate::ids::{ConnectionId, Lane};
-use crate::platform::{self, Account, OAuthEndpoint, Platform, RecordKind, Token};
+use crate::platform::{self, Account, Endpoint, OAuthEndpoint, Platform, RecordKind, Token};
 use crate::quota::LaneLimits;
 use crate::store::connections::{self, NewConnection};
 use crate::store::credentials::{self, Added, Origin, RowKey, Sealed};
@@ -35,6 +35,8 @@ pub struct Connection {
     pub limits: LaneLimits,
     /// Its part of the configuration, or what was added in its place.
     pub config: ConnectionConfig,
+    /// Where its webhooks come to; `None` where it takes none.
+    pub endpoint: Option<Endpoint>,
     /// What a bridge signs its notices with; `None` where it takes none.
     pub notice_secret: Option<SecretString>,
     /// Which of its rows has its token; `None` where none has.
@@ -68,6 +70,8 @@ struct Draft {
     webhook_secret: Option<SecretString>,
     notice_secret: Option<SecretString>,
     endpoint_hash: Option<[u8; 32]>,
+    /// All of the webhook's address, where it is known.
+    webhook_address: Option<SecretString>,
     token: DraftToken,
 }
 
@@ -101,8 +105,8 @@ impl Connections {
     pub async fn open(config: &Config, db: &PgPool, renewals: &Renewals) -> anyhow::Result<Self> {
         let keys = config.credentials.keys()?;
         let mut drafts = BTreeMap::new();
-        for (lane, config) in &config.connections {
-            drafts.insert(lane.clone(), configured(lane, config)?);
+        for (lane, connection) in &config.connections {
+            drafts.insert(lane.clone(), configured(lane, connection, config)?);
         }
         for row in
             credentials::added(db).await.context("reading the connections that were added")?
@@ -215,13 +219,15 @@ impl Draft {
                 young: config.young.unwrap_or(usual.young),
             },
         };
+        let endpoint =
+            self.endpoint_hash.map(|hash| Endpoint::new(hash, self.webhook_address.clone()));
         let Self { platform, limits, config, notice_secret, .. } = self;
-        Ok(Connection { id, platform, account, limits, config, notice_secret, origin })
+        Ok(Connection { id, platform, account, limits, config, endpoint, notice_secret, origin })
     }
 }
 
 /// A connection of the configuration.
-fn configured(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<Draft> {
+fn configured(lane: &Lane, config: &ConnectionConfig, all: &Config) -> anyhow::Result<Draft> {
     let secrets = config.secrets(lane)?;
     let platform = platform::named(lane.platform()).ok_or_else(|| unknown(lane))?;
     let token = match (secrets.oauth, secrets.token) {
@@ -233,7 +239,13 @@ fn configured(lane: &Lane, config: &ConnectionConfig) -> anyhow::Result<Draft> {
             DraftToken::Configured { token, oauth, endpoint }
         }
     };
+    let address = all.ingress.public_url()?.zip(secrets.endpoint_id.as_ref());
+    let webhook_address = address.map(|(public, id)| {
+        let public = public.as_str().trim_end_matches('/');
+        format!("{public}/webhooks/{}/{}", platform.name(), id.expose_secret()).into()
+    });
     Ok(Draft {
+        webhook_address,
         platform,
         base_url: base_url(platform, config)?,
         limits: limits(platform, config).with_context(|| format!("connections.{lane}.quotas"))?,
@@ -290,6 +302,8 @@ fn added(row: Added, keys: &Keyring) -> anyhow::Result<Option<Draft>> {
         }
     };
     Ok(Some(Draft {
+        // Of its last part only the hash is kept.
+        webhook_address: None,
         platform,
         base_url: base_url(platform, &config)?,
         limits: limits(platform, &config).context("its quotas")?,

@@ -5,6 +5,7 @@ mod connection;
 mod health;
 mod opening;
 mod process;
+pub mod senders;
 mod tokens;
 
 pub use clients::{OfClient, overbooked_clients};

@@ -4,7 +4,7 @@ mod priority;
 mod task;
 
 pub use priority::Priority;
-pub use task::{InvalidJobId, JobId, Task};
+pub use task::{InvalidJobId, JobId, PROBE, Task};
 
 use crate::ids::Lane;
 

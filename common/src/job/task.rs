@@ -7,6 +7,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{ExternalId, RecordType};
 
+/// The kind and the only id of [`Task::Probe`].
+pub const PROBE: &str = "probe";
+
 /// What a job does.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Task {
@@ -22,11 +25,13 @@ pub enum Task {
         /// What is scanned.
         record_type: RecordType,
     },
+    /// Look at what sends the platform's webhooks to us.
+    Probe,
 }
 
 /// A job's name inside its lane: what it looks at, so that looking twice is one job.
 ///
-/// `profile:01J…` for a check, `scan@profile` for a scan. What stands before the first colon is
+/// `profile:01J…` for a check, `scan@profile` for a scan, `probe`. What stands before the first colon is
 /// the *kind*, to which batch sizes and quotas belong. Jobs *share a request* when all before the
 /// last slash (or, without one, the kind) is equal: `attendee:88/1` and `attendee:88/2`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -58,7 +63,7 @@ impl fmt::Display for JobId {
 
 /// A text that is no job's id.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]
-#[error("{0:?} is no job id: expected <record type>:<id> or scan@<record type>")]
+#[error("{0:?} is no job id: expected <record type>:<id>, scan@<record type> or probe")]
 pub struct InvalidJobId(String);
 
 impl Task {
@@ -67,13 +72,15 @@ impl Task {
         JobId(match self {
             Self::Check { record_type, external_id } => format!("{record_type}:{external_id}"),
             Self::Scan { record_type } => format!("scan@{record_type}"),
+            Self::Probe => PROBE.to_owned(),
         })
     }
 
-    /// The record type it concerns.
-    pub fn record_type(&self) -> &RecordType {
+    /// The record type it concerns, if it is one.
+    pub fn record_type(&self) -> Option<&RecordType> {
         match self {
-            Self::Check { record_type, .. } | Self::Scan { record_type } => record_type,
+            Self::Check { record_type, .. } | Self::Scan { record_type } => Some(record_type),
+            Self::Probe => None,
         }
     }
 
@@ -82,6 +89,7 @@ impl Task {
         match self {
             Self::Check { .. } => "check",
             Self::Scan { .. } => "scan",
+            Self::Probe => PROBE,
         }
     }
 }
@@ -91,6 +99,7 @@ impl FromStr for Task {
 
     fn from_str(id: &str) -> Result<Self, InvalidJobId> {
         let task = match (id.split_once(':'), id.strip_prefix("scan@")) {
+            (None, None) if id == PROBE => Self::Probe,
             (None, Some(record_type)) if !record_type.is_empty() => {
                 Self::Scan { record_type: record_type.into() }
             }
@@ -131,11 +140,11 @@ mod tests {
 
     #[test]
     fn an_id_leads_back_to_its_task() {
-        for id in ["profile:01J", "attendee:88/1", "profile:with:colons", "scan@profile"] {
+        for id in ["profile:01J", "attendee:88/1", "profile:with:colons", "scan@profile", "probe"] {
             let task: Task = id.parse().unwrap();
             assert_eq!(task.job_id().as_str(), id);
         }
-        for bad in ["", "profile", ":x", "profile:", "scan@", "probe"] {
+        for bad in ["", "profile", ":x", "profile:", "scan@", "probes"] {
             assert!(bad.parse::<Task>().is_err(), "{bad:?} was accepted");
         }
     }

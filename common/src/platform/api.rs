@@ -172,6 +172,8 @@ pub(super) struct Dialect {
     /// Its own form of the `User-Agent`, where it has one; of the contact, which may be empty, and
     /// the account.
     pub user_agent: Option<fn(&str, &Account) -> String>,
+    /// The type of bodies that are sent.
+    pub body_type: &'static str,
     /// What an answer says about limits. A refusal because of them must have `refused_for`.
     pub signal: fn(StatusCode, &HeaderMap) -> RateSignal,
     /// What the body of an answer adds to that.

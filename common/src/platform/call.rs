@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use http::header::{AUTHORIZATION, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
+use http::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderName, HeaderValue, USER_AGENT};
 use http::{Method, StatusCode};
 use reqwest::Request;
 use secrecy::ExposeSecret;
+use serde_json::Value;
 use tokio::time::Instant;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, info_span};
@@ -29,6 +30,14 @@ const MAX_LATE_PERMITS: u32 = 3;
 /// How many tokens one request is tried with: the one that it had, the one that another renewed
 /// meanwhile, the one that it renewed itself.
 const MAX_TOKENS: u32 = 3;
+
+/// A request as it is to be sent, but for the token.
+struct Asked {
+    method: Method,
+    template: &'static str,
+    url: Url,
+    body: Option<String>,
+}
 
 /// One job's right to speak to one account.
 pub struct Call<'a> {
@@ -73,11 +82,33 @@ impl<'a> Call<'a> {
         query: &[(&str, &str)],
     ) -> Result<Answer, PlatformError> {
         let url = self.url(template, path, query)?;
+        self.request(dialect, Asked { method: Method::GET, template, url, body: None }).await
+    }
+
+    /// The same for a request that changes something, with a body in JSON.
+    ///
+    /// Sent once more only with another token, when the platform refused the one that it had; what
+    /// it asks for must be the same whether it is done once or twice.
+    pub(super) async fn change(
+        &self,
+        dialect: &Dialect,
+        method: Method,
+        template: &'static str,
+        path: &[&str],
+        body: &Value,
+    ) -> Result<Answer, PlatformError> {
+        let url = self.url(template, path, &[])?;
+        let body = Some(body.to_string());
+        self.request(dialect, Asked { method, template, url, body }).await
+    }
+
+    async fn request(&self, dialect: &Dialect, asked: Asked) -> Result<Answer, PlatformError> {
+        let Asked { method, template, url, .. } = &asked;
         let span = info_span!(
             "platform request",
-            otel.name = format!("GET {template}"),
+            otel.name = format!("{method} {template}"),
             otel.kind = "client",
-            http.request.method = "GET",
+            http.request.method = method.as_str(),
             http.response.status_code = Empty,
             url.template = template,
             server.address = url.host_str(),
@@ -86,7 +117,7 @@ impl<'a> Call<'a> {
             syncline.lane = %self.account.lane,
             syncline.permit_wait_ms = Empty,
         );
-        let answer = self.send(dialect, url, &span).instrument(span.clone()).await;
+        let answer = self.send(dialect, &asked, &span).instrument(span.clone()).await;
         if let Err(error) = &answer {
             span.record("error.type", error.name());
         }
@@ -96,12 +127,12 @@ impl<'a> Call<'a> {
     async fn send(
         &self,
         dialect: &Dialect,
-        url: Url,
+        asked: &Asked,
         span: &Span,
     ) -> Result<Answer, PlatformError> {
         let mut token = self.account.token.current(self).await?;
         for _ in 0..MAX_TOKENS {
-            let answer = self.send_with(dialect, &token, &url, span).await?;
+            let answer = self.send_with(dialect, &token, asked, span).await?;
             if answer.status != StatusCode::UNAUTHORIZED {
                 return Ok(answer);
             }
@@ -118,10 +149,10 @@ impl<'a> Call<'a> {
         &self,
         dialect: &Dialect,
         token: &CurrentToken,
-        url: &Url,
+        asked: &Asked,
         span: &Span,
     ) -> Result<Answer, PlatformError> {
-        let mut request = Request::new(Method::GET, url.clone());
+        let mut request = Request::new(asked.method.clone(), asked.url.clone());
         *request.headers_mut() = headers(dialect, token)?;
         if let Some(form) = dialect.user_agent {
             let name = form(self.api.contact(), self.account);
@@ -129,6 +160,11 @@ impl<'a> Call<'a> {
                 what: "a User-Agent that is no header value".to_owned(),
             })?;
             request.headers_mut().insert(USER_AGENT, name);
+        }
+        if let Some(body) = &asked.body {
+            let json = HeaderValue::from_static(dialect.body_type);
+            request.headers_mut().insert(CONTENT_TYPE, json);
+            *request.body_mut() = Some(body.clone().into());
         }
         // The request's own span is entered here; it is empty when nothing is traced.
         if let Ok(traceparent) = current_traceparent().parse::<HeaderValue>()

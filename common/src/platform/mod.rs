@@ -15,6 +15,7 @@ mod klaviyo;
 mod oauth;
 mod patreon;
 mod record;
+mod sender;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -27,6 +28,7 @@ pub use call::{Call, PaidRefresh};
 pub use error::PlatformError;
 pub use oauth::{ClientAuth, NewTokens, OAuthEndpoint, RefreshError, RefreshRequest};
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot, Unseen};
+pub use sender::{Endpoint, Gap, Repair, Sender, SenderState};
 pub use token::{CurrentToken, Token, TokenKeeper};
 pub use webhook::{Acknowledgement, Notice, Refused, WebhookRequest};
 
@@ -79,6 +81,40 @@ pub trait Platform: Send + Sync {
     /// How a webhook that was taken is answered.
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement::Accepted
+    }
+
+    /// What is to be read when its webhooks were not sent for a while. No kinds where it cannot say
+    /// whether they are.
+    fn gap(&self) -> Gap {
+        Gap::default()
+    }
+
+    /// Looks at what sends its webhooks to `endpoint`.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError`]; [`PlatformError::Unauthorized`] where the token may not ask that, which
+    /// says nothing about what else it may.
+    async fn sender(
+        &self,
+        _call: &Call<'_>,
+        _endpoint: &Endpoint,
+    ) -> Result<Sender, PlatformError> {
+        Ok(Sender::unknown("this platform cannot say"))
+    }
+
+    /// Sets what [`Self::sender`] found broken going again, where that can be done from here.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError`]. That the token may not do it is no error but [`Repair::NotDone`].
+    async fn repair_sender(
+        &self,
+        _call: &Call<'_>,
+        _endpoint: &Endpoint,
+        _found: &Sender,
+    ) -> Result<Repair, PlatformError> {
+        Ok(Repair::NotDone("this platform cannot be told".to_owned()))
     }
 
     /// Looks at records of one kind that can share a request: as many as `RecordKind::batch`, and

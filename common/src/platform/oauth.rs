@@ -111,8 +111,14 @@ struct Denied {
 }
 
 /// There is nothing to say but the content itself: no token is sent here.
-const DIALECT: Dialect =
-    Dialect { scheme: "", headers: &[], user_agent: None, signal, body_signal: |_, _| {} };
+const DIALECT: Dialect = Dialect {
+    scheme: "",
+    headers: &[],
+    user_agent: None,
+    body_type: "application/x-www-form-urlencoded",
+    signal,
+    body_signal: |_, _| {},
+};
 
 fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
     let refused = status == StatusCode::TOO_MANY_REQUESTS;

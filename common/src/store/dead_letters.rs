@@ -153,8 +153,8 @@ pub async fn bury(
                 bulk_runs::fail(&mut *tx, run.id, &letter.last_error).await?;
             }
         }
-        // Nobody understands this id; there is nothing else of it.
-        Err(_) => {}
+        // The next look is asked for in any case; or nobody understands this id.
+        Ok(Task::Probe) | Err(_) => {}
     }
     tx.commit().await?;
     Ok(())

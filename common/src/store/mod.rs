@@ -15,6 +15,7 @@ pub mod operations;
 pub mod overview;
 pub mod records;
 pub mod schedules;
+pub mod senders;
 pub mod sent_requests;
 mod text_enum;
 

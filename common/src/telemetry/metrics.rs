@@ -32,6 +32,8 @@ pub struct Metrics {
     queue_depth: Gauge<u64>,
     queue_lag: Gauge<f64>,
     inbox_open: Gauge<u64>,
+    sender_sends: Gauge<u64>,
+    senders_repaired: Counter<u64>,
 }
 
 impl Metrics {
@@ -114,6 +116,16 @@ impl Metrics {
                 .with_unit("{row}")
                 .with_description("accepted and not yet worked off")
                 .build(),
+            sender_sends: meter
+                .u64_gauge("syncline.sender.sends")
+                .with_unit("{sender}")
+                .with_description("1 while the platform sends webhooks, 0 while it does not")
+                .build(),
+            senders_repaired: counter(
+                "syncline.senders.repaired",
+                "{repair}",
+                "webhooks that were set going again",
+            ),
         }
     }
 
@@ -203,6 +215,16 @@ impl Metrics {
     /// How long the first job of a lane has waited.
     pub fn queue_lag(&self, lane: &str, oldest: Duration) {
         self.queue_lag.record(oldest.as_secs_f64(), &[lane_is(lane)]);
+    }
+
+    /// Whether the platform of a lane sends its webhooks.
+    pub fn sender_sends(&self, lane: &str, sends: bool) {
+        self.sender_sends.record(u64::from(sends), &[lane_is(lane)]);
+    }
+
+    /// A platform's webhooks were set going again.
+    pub fn sender_repaired(&self, platform: &str) {
+        self.senders_repaired.add(1, &[platform_is(platform)]);
     }
 
     /// How many rows of the inbox are not worked off.

@@ -13,4 +13,5 @@ mod partitions;
 mod records;
 mod scene;
 mod schedules;
+mod senders;
 mod start;

@@ -42,6 +42,7 @@ impl Known {
             Task::Scan { record_type } => {
                 known.run = bulk_runs::running(db, id, record_type).await?;
             }
+            Task::Probe => {}
         }
         Ok(known)
     }

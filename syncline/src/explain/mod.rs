@@ -31,7 +31,10 @@ pub(crate) struct Arguments {
 pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Result<Answer> {
     let lane = &arguments.connection;
     let task = task(&arguments.job)?;
-    named::record_kind(named::platform_of(lane)?, task.record_type().as_str())?;
+    let platform = named::platform_of(lane)?;
+    if let Some(record_type) = task.record_type() {
+        named::record_kind(platform, record_type.as_str())?;
+    }
     let db = stores::postgres(config).await?;
     let known = Known::of(&db, named::connection(&db, lane).await?, &task).await?;
     let waiting = in_queue(config, lane, &task.job_id()).await;

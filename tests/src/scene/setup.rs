@@ -112,6 +112,7 @@ connect_timeout = "1s"
 listen = "127.0.0.1:0"
 tick = "50ms"
 sweep_every = "100ms"
+watch_senders_every = "0s"
 spot_check_min_age = "10ms"
 [console]
 listen = "127.0.0.1:0"

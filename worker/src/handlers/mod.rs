@@ -1,6 +1,7 @@
 //! What jobs do: one match on the task.
 
 mod check;
+mod probe;
 mod scan;
 
 use std::fmt;
@@ -110,6 +111,7 @@ impl Handler for Tasks {
         match Task::try_from(&first.id) {
             Ok(Task::Check { record_type, .. }) => check::run(work, &record_type).await,
             Ok(Task::Scan { record_type }) => scan::run(work, &record_type).await,
+            Ok(Task::Probe) => probe::run(work, first.id.kind()).await,
             Err(error) => Err(PlatformError::Unexpected { what: error.to_string() }.into()),
         }
     }

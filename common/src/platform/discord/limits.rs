@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use crate::job::PROBE;
 use crate::platform::answer::{Answer, pause, retry_after};
 use crate::platform::discord::errors::{BLOCKED_FOR, is_block};
 use crate::platform::discord::records::{GUILD, KINDS, MEMBER, ROLE};
@@ -33,7 +34,11 @@ pub(super) fn defaults() -> LaneLimits {
         let scan = format!("scan@{}", record.name);
         [(record.name.to_owned(), kind(record.batch)), (scan, kind(1))]
     });
-    LaneLimits { quotas: [global].into_iter().chain(paces).collect(), kinds: kinds.collect() }
+    let probe = (PROBE.to_owned(), KindLimits { batch: 1, cost: 1, quotas: vec![0] });
+    LaneLimits {
+        quotas: [global].into_iter().chain(paces).collect(),
+        kinds: kinds.chain([probe]).collect(),
+    }
 }
 
 /// The name of a kind's own quota.

@@ -23,6 +23,7 @@ mod limits;
 mod look;
 mod records;
 mod scan;
+mod sender;
 mod snowflake;
 #[cfg(test)]
 mod tests;
@@ -35,8 +36,8 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Acknowledgement, Call, Consistency, Look, Notice, Page, Platform, PlatformError,
-    RecordKind, Refused, ScanFrom, WebhookRequest,
+    Account, Acknowledgement, Call, Consistency, Endpoint, Gap, Look, Notice, Page, Platform,
+    PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -49,6 +50,7 @@ const DIALECT: Dialect = Dialect {
     scheme: "Bot",
     headers: &[("accept", "application/json"), ("content-type", "application/json")],
     user_agent: Some(user_agent),
+    body_type: "application/json",
     signal: limits::signal,
     body_signal: limits::body_signal,
 };
@@ -99,6 +101,23 @@ impl Platform for Discord {
 
     fn acknowledgement(&self) -> Acknowledgement {
         Acknowledgement::NoContent
+    }
+
+    fn gap(&self) -> Gap {
+        sender::GAP
+    }
+
+    async fn sender(&self, call: &Call<'_>, endpoint: &Endpoint) -> Result<Sender, PlatformError> {
+        sender::look(call, endpoint).await
+    }
+
+    async fn repair_sender(
+        &self,
+        call: &Call<'_>,
+        endpoint: &Endpoint,
+        found: &Sender,
+    ) -> Result<Repair, PlatformError> {
+        sender::repair(call, endpoint, found).await
     }
 
     async fn look(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::job::PROBE;
 use crate::platform::answer::{date, retry_after};
 use crate::platform::eventbrite::records::KINDS;
 use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
@@ -23,7 +24,7 @@ pub(super) fn defaults() -> LaneLimits {
     let scans = KINDS.iter().map(|record| (format!("scan@{}", record.name), kind(1)));
     LaneLimits {
         quotas: vec![Quota::new("hour", 1000, HOUR)],
-        kinds: checks.chain(scans).collect(),
+        kinds: checks.chain(scans).chain([(PROBE.to_owned(), kind(1))]).collect(),
     }
 }
 

@@ -7,6 +7,7 @@ mod limits;
 mod look;
 mod records;
 mod scan;
+mod sender;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -18,8 +19,8 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Call, Consistency, Look, Notice, Page, Platform, PlatformError, RecordKind, Refused,
-    ScanFrom, WebhookRequest,
+    Account, Call, Consistency, Endpoint, Gap, Look, Notice, Page, Platform, PlatformError,
+    RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -30,6 +31,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
     user_agent: None,
+    body_type: "application/json",
     signal: limits::signal,
     body_signal: |_, _| {},
 };
@@ -69,6 +71,23 @@ impl Platform for Eventbrite {
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused> {
         webhook::receive(request.body)
+    }
+
+    fn gap(&self) -> Gap {
+        sender::GAP
+    }
+
+    async fn sender(&self, call: &Call<'_>, endpoint: &Endpoint) -> Result<Sender, PlatformError> {
+        sender::look(call, endpoint).await
+    }
+
+    async fn repair_sender(
+        &self,
+        call: &Call<'_>,
+        endpoint: &Endpoint,
+        _found: &Sender,
+    ) -> Result<Repair, PlatformError> {
+        sender::repair(call, endpoint).await
     }
 
     async fn look(

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use http::{HeaderMap, StatusCode};
 
+use crate::job::PROBE;
 use crate::platform::answer::retry_after;
 use crate::platform::klaviyo::records::{EVENT, KINDS, LIST, MEMBERSHIP};
 use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
@@ -17,11 +18,13 @@ const PROFILES: usize = 2;
 const LISTS: usize = 3;
 const MEMBERS: usize = 4;
 const EVENTS: usize = 5;
+const WEBHOOKS: usize = 6;
+const WEBHOOKS_BURST: usize = 7;
 
 /// 75 a second and 500 a minute for all requests of an account together.
 ///
 /// Klaviyo counts each endpoint by itself: 75 a second (events: 350), and 700 a minute by one of
-/// its documents, 750 by the other (events: 3,500). The lower ones stand beside the account's, so
+/// its documents, 750 by the other (events: 3,500; webhooks: one a second, 15 a minute). The lower ones stand beside the account's, so
 /// that whoever configures more for the account stays within them; the burst of an endpoint is the
 /// account's. Smaller accounts have less, which the answers tell.
 pub(super) fn defaults() -> LaneLimits {
@@ -32,6 +35,7 @@ pub(super) fn defaults() -> LaneLimits {
             (scan, limits(1, &scanned(record.name))),
         ]
     });
+    let probe = [(PROBE.to_owned(), limits(1, &[WEBHOOKS, WEBHOOKS_BURST]))];
     LaneLimits {
         quotas: vec![
             Quota::new("burst", 75, Duration::from_secs(1)),
@@ -40,8 +44,11 @@ pub(super) fn defaults() -> LaneLimits {
             Quota::new("lists", 700, STEADY),
             Quota::new("list-profiles", 700, STEADY),
             Quota::new("events", 3500, STEADY),
+            // A look, a repair and another look are three requests.
+            Quota { burst: 3, ..Quota::new("webhooks", 15, STEADY) },
+            Quota::new("webhooks-burst", 1, Duration::from_secs(1)),
         ],
-        kinds: kinds.collect(),
+        kinds: kinds.chain(probe).collect(),
     }
 }
 

@@ -10,6 +10,7 @@ mod look;
 mod membership;
 mod records;
 mod scan;
+mod sender;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -22,8 +23,8 @@ use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::klaviyo::records::{EVENT, MEMBERSHIP};
 use crate::platform::{
-    Account, Call, ClientAuth, Consistency, Look, Notice, OAuthEndpoint, Page, Platform,
-    PlatformError, RecordKind, Refused, ScanFrom, WebhookRequest,
+    Account, Call, ClientAuth, Consistency, Endpoint, Gap, Look, Notice, OAuthEndpoint, Page,
+    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -40,6 +41,7 @@ pub(super) const DIALECT: Dialect = Dialect {
         ("x-klaviyo-revision-fall-forward-opt-out", "1"),
     ],
     user_agent: None,
+    body_type: "application/vnd.api+json",
     signal: limits::signal,
     body_signal: |_, _| {},
 };
@@ -79,6 +81,23 @@ impl Platform for Klaviyo {
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused> {
         webhook::receive(account, request)
+    }
+
+    fn gap(&self) -> Gap {
+        sender::GAP
+    }
+
+    async fn sender(&self, call: &Call<'_>, endpoint: &Endpoint) -> Result<Sender, PlatformError> {
+        sender::look(call, endpoint).await
+    }
+
+    async fn repair_sender(
+        &self,
+        call: &Call<'_>,
+        _endpoint: &Endpoint,
+        found: &Sender,
+    ) -> Result<Repair, PlatformError> {
+        sender::repair(call, found).await
     }
 
     async fn look(

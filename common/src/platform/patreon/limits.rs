@@ -5,6 +5,7 @@ use std::time::Duration;
 use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
+use crate::job::PROBE;
 use crate::platform::answer::{Answer, pause, retry_after};
 use crate::platform::patreon::records::KINDS;
 use crate::quota::{KindLimits, LaneLimits, Quota, RateSignal};
@@ -29,7 +30,7 @@ pub(super) fn defaults() -> LaneLimits {
             Quota::new("token", 100, Duration::from_mins(1)),
             Quota::new(CLIENT, 100, Duration::from_secs(2)),
         ],
-        kinds: checks.chain(scans).collect(),
+        kinds: checks.chain(scans).chain([(PROBE.to_owned(), kind(1))]).collect(),
     }
 }
 

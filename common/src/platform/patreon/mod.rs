@@ -3,7 +3,7 @@
 //! Left out, and why:
 //!
 //! - Posts, and webhooks about them: they are no records of ours.
-//! - Creating, listing and unpausing webhooks: that is the sender's side, no reading of records.
+//! - Creating webhooks: a new one would have another secret. They are watched and unpaused.
 //! - `pledge_history`: only the list of members can include it, so a member that is read by its id
 //!   would look different. Its upgrades and downgrades are said to have gaps, too.
 //! - `address`: needs a scope of its own, and what is in an address is not part of a member.
@@ -23,6 +23,7 @@ mod limits;
 mod look;
 mod records;
 mod scan;
+mod sender;
 #[cfg(test)]
 mod tests;
 mod webhook;
@@ -34,8 +35,8 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Call, ClientAuth, Consistency, Look, Notice, OAuthEndpoint, Page, Platform,
-    PlatformError, RecordKind, Refused, ScanFrom, WebhookRequest,
+    Account, Call, ClientAuth, Consistency, Endpoint, Gap, Look, Notice, OAuthEndpoint, Page,
+    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -47,6 +48,7 @@ const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
     user_agent: None,
+    body_type: "application/json",
     signal: limits::signal,
     body_signal: limits::body_signal,
 };
@@ -90,6 +92,23 @@ impl Platform for Patreon {
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused> {
         webhook::receive(account, request)
+    }
+
+    fn gap(&self) -> Gap {
+        sender::GAP
+    }
+
+    async fn sender(&self, call: &Call<'_>, endpoint: &Endpoint) -> Result<Sender, PlatformError> {
+        sender::look(call, endpoint).await
+    }
+
+    async fn repair_sender(
+        &self,
+        call: &Call<'_>,
+        _endpoint: &Endpoint,
+        found: &Sender,
+    ) -> Result<Repair, PlatformError> {
+        sender::repair(call, found).await
     }
 
     async fn look(

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes, to_bytes};
 use axum::response::{IntoResponse, Response};
-use http::{HeaderMap, Request, StatusCode};
+use http::{HeaderMap, Method, Request, StatusCode};
 use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -19,9 +19,11 @@ use crate::quota::{Permit, Permits, QuotaError, RateSignal};
 /// A request as it arrived, its query decoded.
 #[derive(Clone, Debug)]
 pub(crate) struct Seen {
+    pub(crate) method: Method,
     pub(crate) path: String,
     pub(crate) query: BTreeMap<String, String>,
     pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
 }
 
 /// An HTTP server on a free port that answers as it is told and remembers what it was asked.
@@ -41,11 +43,14 @@ impl Fake {
         let seen = Arc::new(Mutex::new(Vec::new()));
         let remembered = Arc::clone(&seen);
         let router = Router::new().fallback(async move |request: Request<Body>| {
-            let query = request.uri().query().unwrap_or_default();
+            let (head, body) = request.into_parts();
+            let query = head.uri.query().unwrap_or_default();
             let seen = Seen {
-                path: request.uri().path().to_owned(),
+                method: head.method,
+                path: head.uri.path().to_owned(),
                 query: url::form_urlencoded::parse(query.as_bytes()).into_owned().collect(),
-                headers: request.headers().clone(),
+                headers: head.headers,
+                body: to_bytes(body, 64 * 1024).await.unwrap(),
             };
             remembered.lock().unwrap().push(seen.clone());
             answer(&seen)

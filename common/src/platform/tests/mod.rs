@@ -6,6 +6,7 @@ pub(super) mod fake;
 mod http;
 pub(super) mod noise;
 pub(super) mod samples;
+mod senders;
 
 use secrecy::SecretString;
 use serde_json::value::RawValue;
