@@ -13,6 +13,7 @@ mod hash;
 mod hold;
 mod migrate;
 mod named;
+mod plan;
 mod probe;
 mod repair;
 mod rotate_key;
@@ -84,6 +85,8 @@ enum Command {
     /// Jobs that were given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
+    /// What a budget of looks can do for records with given habits, or what a freshness costs.
+    Plan(plan::Arguments),
     /// Canonical form and hash of a record on standard input, as the mirror compares it.
     Hash(hash::Arguments),
     /// Whether a webhook on standard input is the platform's own, and which records it names.
@@ -117,9 +120,10 @@ fn main() -> ExitCode {
 
 impl Command {
     async fn run(self, file: Option<PathBuf>) -> anyhow::Result<Answer> {
-        // Three of them need no settings.
+        // Some of them need no settings.
         match self {
             Self::NewKey => return rotate_key::new_key(),
+            Self::Plan(arguments) => return plan::run(&arguments),
             Self::Hash(arguments) => return hash::run(&arguments),
             Self::VerifyWebhook(arguments) => return verify_webhook::run(&arguments),
             _ => {}
@@ -140,6 +144,7 @@ impl Command {
             Self::Depths(arguments) => depths::run(&config, &arguments).await,
             Self::Explain(arguments) => explain::run(&config, &arguments).await,
             Self::DeadLetters(command) => dead_letters::run(&config, command).await,
+            Self::Plan(arguments) => plan::run(&arguments),
             Self::Hash(arguments) => hash::run(&arguments),
             Self::VerifyWebhook(arguments) => verify_webhook::run(&arguments),
         }
@@ -194,6 +199,8 @@ mod tests {
             "syncline dead-letters replay 1 2 3 --dry-run",
             "syncline dead-letters replay --all --connection klaviyo/main",
             "syncline dead-letters discard --connection klaviyo/main --dry-run",
+            "syncline plan --records r.json --budget 1000/hour --json",
+            "syncline plan --records - --target 0.99",
             "syncline hash --platform klaviyo --record-type profile --json",
             "syncline verify-webhook --platform klaviyo --secret-file s --header a:b --header c:d",
         ] {
@@ -221,6 +228,10 @@ mod tests {
             ("syncline dead-letters discard", ErrorKind::MissingRequiredArgument),
             ("syncline dead-letters replay 1 --all", ErrorKind::ArgumentConflict),
             ("syncline dead-letters list --limit 0", ErrorKind::ValueValidation),
+            ("syncline plan --records r.json", ErrorKind::MissingRequiredArgument),
+            ("syncline plan --records r --budget 1/s --target 0.9", ErrorKind::ArgumentConflict),
+            ("syncline plan --records r --target 1.5", ErrorKind::ValueValidation),
+            ("syncline plan --records r --budget 1000", ErrorKind::ValueValidation),
             ("syncline hash --platform nowhere --record-type p", ErrorKind::ValueValidation),
             ("syncline verify-webhook --platform klaviyo --header x", ErrorKind::ValueValidation),
         ] {

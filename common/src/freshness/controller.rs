@@ -19,8 +19,12 @@ impl Default for ControllerSettings {
     }
 }
 
+/// The lowest price: at it, what is worth a microsecond of freshness is looked at. Where a lane
+/// begins, so that it looks at its oldest records first until the price has found its place.
+pub const LEAST_PRICE: f64 = 1e-11;
+
 /// Prices outside of these are nobody's: a look worth a microsecond, or a thousand years.
-const PRICE_DAYS: (f64, f64) = (1e-11, 1e15);
+const PRICE_DAYS: (f64, f64) = (LEAST_PRICE, 1e15);
 
 /// What was due longer ago than this says little about now.
 const MOST_ELAPSED_HOURS: f64 = 0.1;

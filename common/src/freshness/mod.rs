@@ -17,12 +17,16 @@ pub mod request;
 mod solve;
 mod special;
 mod value;
+mod weight;
 
-pub use controller::{ControllerSettings, PriceController};
+pub use controller::{ControllerSettings, LEAST_PRICE, PriceController};
 pub use notices::{NoticeCounts, Notices};
 pub use observation::{Belief, EXPLORING, Evidence, Observation};
-pub use population::{Alike, Optimum, at_price, fresh_share_at_random, optimum};
+pub use population::{
+    Alike, Optimum, allocation, at_price, budget_for, fresh_share_at_random, optimum,
+};
 pub use value::{Gain, Habits, MAX_PER_DAY, MAX_WEIGHT};
+pub use weight::WeightRule;
 
 #[cfg(test)]
 #[expect(

@@ -58,6 +58,54 @@ pub fn optimum(population: &[Alike], budget_looks_per_day: f64) -> Optimum {
     }
 }
 
+/// Looks per day that one record of each group gets under an [`optimum`] of this population, in the
+/// order of the groups. Where the budget lies in a jump, that of the mixture.
+pub fn allocation(population: &[Alike], found: &Optimum) -> Vec<f64> {
+    let at = |price: f64| -> Vec<f64> {
+        let of = |group: &Alike| group.habits.looks_per_day(group.habits.threshold_age_days(price));
+        population.iter().map(of).collect()
+    };
+    let total = |looks: &[f64]| -> f64 {
+        population.iter().zip(looks).map(|(group, looks)| group.count * looks).sum()
+    };
+    // The other side of the jump is less than this away.
+    let (dear, cheap) = (at(found.price), at(found.price * (1.0 - 1e-12)));
+    let part = (found.looks_per_day - total(&dear)) / (total(&cheap) - total(&dear));
+    let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 0.0 };
+    dear.iter().zip(cheap).map(|(dear, cheap)| dear + part * (cheap - dear)).collect()
+}
+
+/// The smallest budget, in looks per day, with which the best policy keeps `target` of the weight
+/// fresh, and what comes of it; `None` when no budget does (only for a target of 1 or more).
+pub fn budget_for(population: &[Alike], target: f64) -> Option<Optimum> {
+    let highest = population.iter().map(|group| group.habits.ceiling()).fold(0.0, f64::max);
+    let unasked = at_price(population, highest.max(f64::MIN_POSITIVE));
+    if unasked.fresh_share >= target {
+        return Some(unasked);
+    }
+    let (mut low, mut high) = ((highest * 1e-18).ln(), highest.ln());
+    let (mut cheap, mut dear) = (at_price(population, low.exp()), unasked);
+    if cheap.fresh_share < target || cheap.fresh_share.is_nan() {
+        return None;
+    }
+    for _ in 0..STEPS {
+        let middle = f64::midpoint(low, high);
+        let there = at_price(population, middle.exp());
+        if there.fresh_share >= target {
+            (low, cheap) = (middle, there);
+        } else {
+            (high, dear) = (middle, there);
+        }
+    }
+    let part = (target - dear.fresh_share) / (cheap.fresh_share - dear.fresh_share);
+    let part = if part.is_finite() { part.clamp(0.0, 1.0) } else { 1.0 };
+    Some(Optimum {
+        price: dear.price,
+        looks_per_day: dear.looks_per_day + part * (cheap.looks_per_day - dear.looks_per_day),
+        fresh_share: dear.fresh_share + part * (cheap.fresh_share - dear.fresh_share),
+    })
+}
+
 /// What comes of looking at each record whenever a look is worth `price`.
 pub fn at_price(population: &[Alike], price: f64) -> Optimum {
     let (mut looks, mut fresh, mut weights) = (0.0, 0.0, 0.0);

@@ -9,6 +9,7 @@
 
 mod bodies;
 mod fleet;
+mod plan;
 mod run;
 mod secrets;
 mod settings;

@@ -1,6 +1,8 @@
 //! The optimum of a population.
 
-use super::super::{Alike, Habits, at_price, fresh_share_at_random, optimum};
+use super::super::{
+    Alike, Habits, allocation, at_price, budget_for, fresh_share_at_random, optimum,
+};
 use super::assert_near;
 
 fn three() -> [Alike; 3] {
@@ -76,4 +78,25 @@ fn nobody_and_those_who_never_change_are_fresh() {
         assert_near(best.fresh_share, 1.0, 0.0);
         assert_near(best.looks_per_day, 0.0, 0.0);
     }
+}
+
+#[test]
+fn the_allocation_spends_the_budget_also_where_it_lies_in_a_jump() {
+    for budget in [0.001, 0.05, 0.5, 2.0, 20.0] {
+        let best = optimum(&three(), budget);
+        let looks: f64 = allocation(&three(), &best).iter().sum();
+        assert_near(looks, best.looks_per_day, 1e-6);
+    }
+}
+
+#[test]
+fn the_budget_for_a_share_gives_that_share() {
+    for target in [0.5, 0.8, 0.99] {
+        let needed = budget_for(&three(), target).unwrap();
+        assert_near(needed.fresh_share, target, 1e-6);
+        assert_near(optimum(&three(), needed.looks_per_day).fresh_share, target, 1e-4);
+    }
+    let still = [Alike { habits: Habits::new(0.0, 1.0, 1.0), count: 9.0 }];
+    assert_near(budget_for(&still, 0.99).unwrap().looks_per_day, 0.0, 0.0);
+    assert_eq!(budget_for(&three(), 1.5), None);
 }
