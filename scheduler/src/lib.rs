@@ -1,6 +1,7 @@
 //! Decides what to look at. Everything it does is a reconciler: repeated, idempotent, without
-//! memory, so that a restart or a second scheduler changes nothing.
+//! memory, so that a restart or a second scheduler changes nothing. Of several, one leads.
 
+pub mod leader;
 pub mod reconcilers;
 mod repeat;
 
@@ -10,8 +11,9 @@ use common::config::Config;
 use common::fleet::{Fleet, Health, serve_health};
 use common::lifecycle::Lifecycle;
 use common::telemetry::Metrics;
-use tokio_util::task::TaskTracker;
+use tokio::task::JoinSet;
 
+use leader::{Leader, Tenure};
 use reconcilers::{Bulk, Depths, Retention, Senders, SpotChecks, Sweep};
 pub use repeat::{Reconcile, repeat};
 
@@ -20,43 +22,65 @@ const RETENTION_EVERY: Duration = Duration::from_mins(10);
 /// How often the depths of the lanes are measured.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
-/// Schedules until the lifecycle stops.
+/// Schedules, or waits for its turn, until the lifecycle stops.
 ///
 /// # Errors
 ///
 /// When it cannot start: see [`Fleet::open`]; or a schedule of the configuration makes no sense.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let fleet = Fleet::open(config).await?;
-    let settings = &config.scheduler;
-    let bulk = Bulk::new(fleet.clone(), settings.bulk_overlap).await?;
+    Bulk::check(&fleet)?;
     let metrics = Metrics::default();
+    let direct = config.postgres.direct().clone();
+    let leader = Leader::new(direct, config.scheduler.leader_lease, metrics.clone());
 
     let health = Health::default();
     health.set_ready(true);
-    let (soft, tasks) = (lifecycle.soft(), TaskTracker::new());
+    let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
+    let scheduling = async {
+        let work = |tenure| reconcile(config, fleet.clone(), metrics.clone(), tenure);
+        // After the hard stop nothing is waited for: a store may be out of reach.
+        hard.run_until_cancelled(leader.run(soft, work)).await;
+        hard.cancel();
+        anyhow::Ok(())
+    };
+    let resting = async {
+        soft.cancelled().await;
+        health.set_ready(false);
+        anyhow::Ok(())
+    };
+    let serving = serve_health(config.scheduler.listen, health.clone(), hard.clone());
+    tokio::try_join!(scheduling, resting, serving)?;
+    Ok(())
+}
+
+/// What the leader does, until it is to stop or leads no more.
+async fn reconcile(
+    config: &Config,
+    fleet: Fleet,
+    metrics: Metrics,
+    tenure: Tenure,
+) -> anyhow::Result<()> {
+    let settings = &config.scheduler;
+    let starting = Bulk::new(fleet.clone(), settings.bulk_overlap);
+    let Some(bulk) = tenure.while_it_holds(starting).await else { return Ok(()) };
+    let mut tasks = JoinSet::new();
     // Partitions first: the history of the first pass goes where it belongs.
-    tasks.spawn(repeat(Retention::new(fleet.clone(), settings), RETENTION_EVERY, soft.clone()));
+    tasks.spawn(repeat(Retention::new(fleet.clone(), settings), RETENTION_EVERY, tenure.clone()));
     tasks.spawn(repeat(
         Sweep::new(fleet.clone(), settings, &config.worker),
         settings.sweep_every,
-        soft.clone(),
+        tenure.clone(),
     ));
-    tasks.spawn(repeat(bulk, settings.tick, soft.clone()));
-    tasks.spawn(repeat(SpotChecks::new(fleet.clone(), settings), settings.tick, soft.clone()));
+    tasks.spawn(repeat(bulk?, settings.tick, tenure.clone()));
+    tasks.spawn(repeat(SpotChecks::new(fleet.clone(), settings), settings.tick, tenure.clone()));
     if !settings.watch_senders_every.is_zero() {
-        tasks.spawn(repeat(Senders::new(fleet.clone()), settings.tick, soft.clone()));
+        tasks.spawn(repeat(Senders::new(fleet.clone()), settings.tick, tenure.clone()));
     }
-    tasks.spawn(repeat(Depths::new(fleet, metrics), DEPTHS_EVERY, soft.clone()));
-    tasks.close();
-
-    let stopping = async {
-        soft.cancelled().await;
-        health.set_ready(false);
-        tasks.wait().await;
-        lifecycle.hard().cancel();
-        anyhow::Ok(())
-    };
-    let serving = serve_health(settings.listen, health.clone(), lifecycle.hard().clone());
-    tokio::try_join!(stopping, serving)?;
+    tasks.spawn(repeat(Depths::new(fleet, metrics), DEPTHS_EVERY, tenure));
+    // One that panicked begins anew with all others.
+    while let Some(ended) = tasks.join_next().await {
+        ended?;
+    }
     Ok(())
 }

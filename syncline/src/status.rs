@@ -6,6 +6,7 @@ use clap::Args;
 use common::config::Config;
 use common::store::bulk_runs::{self, BulkRun};
 use common::store::connections::{self, Connection};
+use common::store::leadership::{self, Leadership};
 use common::store::overview::{self, Backlog, OperationCount, Overview, RecordCounts};
 use serde_json::{Value, json};
 
@@ -33,8 +34,9 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let connections = connections::all(&db).await?;
     let overview = overview::overview(&db, PERIOD).await?;
     let runs = bulk_runs::latest(&db, LATEST_RUNS).await?;
+    let leadership = leadership::current(&db).await?;
     Ok(if arguments.json {
-        Answer::json(&to_json(&connections, &overview, &runs))
+        Answer::json(&to_json(&connections, &overview, &runs, leadership.as_ref()))
     } else {
         let sections = [
             ("Connections", connections_table(&connections)),
@@ -42,6 +44,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
             ("Operations of the last hour", operations(&overview.operations)),
             ("Backlog, and drift of the last hour", backlog(&overview.backlog)),
             ("Bulk runs", bulk_runs_table(&runs)),
+            ("Scheduler", scheduler(leadership.as_ref())),
         ];
         let section = |(title, table): (&str, String)| format!("{title}\n\n{table}");
         Answer::text(sections.map(section).join("\n\n"))
@@ -138,7 +141,24 @@ fn bulk_runs_table(runs: &[BulkRun]) -> String {
     draw(columns, runs.iter().map(row), "there were none")
 }
 
-fn to_json(connections: &[Connection], overview: &Overview, runs: &[BulkRun]) -> Value {
+fn scheduler(leadership: Option<&Leadership>) -> String {
+    match leadership {
+        None => "none has run yet".to_owned(),
+        Some(Leadership { term, leader, began_at, leads: true, .. }) => {
+            format!("{leader} leads since {}, term {term}", instant(*began_at))
+        }
+        Some(Leadership { term, leader, trusted_until, .. }) => {
+            format!("nobody leads; {leader} did until {}, term {term}", instant(*trusted_until))
+        }
+    }
+}
+
+fn to_json(
+    connections: &[Connection],
+    overview: &Overview,
+    runs: &[BulkRun],
+    leadership: Option<&Leadership>,
+) -> Value {
     let records = overview.records.iter().map(|count| {
         json!({
             "connection": count.lane,
@@ -187,5 +207,12 @@ fn to_json(connections: &[Connection], overview: &Overview, runs: &[BulkRun]) ->
         "operations_last_hour": operations.collect::<Value>(),
         "backlog": backlog.collect::<Value>(),
         "bulk_runs": runs.collect::<Value>(),
+        "scheduler": leadership.map(|leadership| json!({
+            "leader": leadership.leader,
+            "leads": leadership.leads,
+            "term": leadership.term,
+            "began_at": leadership.began_at,
+            "trusted_until": leadership.trusted_until,
+        })),
     })
 }

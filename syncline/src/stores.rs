@@ -7,6 +7,7 @@ use common::config::Config;
 use common::fleet::open_queue;
 use common::queue::RedisQueue;
 use common::store;
+use secrecy::SecretString;
 use sqlx::PgPool;
 use tokio::time::sleep;
 
@@ -19,10 +20,21 @@ const SILENCE: Duration = Duration::from_secs(2);
 
 /// Reaches Postgres.
 pub(crate) async fn postgres(config: &Config) -> anyhow::Result<PgPool> {
-    let wait = PATIENCE.min(config.postgres.wait);
-    patiently("Postgres", store::connect(&config.postgres.url, DB_CONNECTIONS, wait)).await.context(
+    connect(config, &config.postgres.url).await.context(
         "postgres.url: no connection; is the server running, are address and password right?",
     )
+}
+
+/// Reaches Postgres past a proxy that pools transactions.
+pub(crate) async fn postgres_itself(config: &Config) -> anyhow::Result<PgPool> {
+    connect(config, config.postgres.direct()).await.context(
+        "postgres.direct_url, or postgres.url: no connection; is the server running, are address and password right?",
+    )
+}
+
+async fn connect(config: &Config, url: &SecretString) -> anyhow::Result<PgPool> {
+    let wait = PATIENCE.min(config.postgres.wait);
+    Ok(patiently("Postgres", store::connect(url, DB_CONNECTIONS, wait)).await?)
 }
 
 /// Reaches Redis; no account's secrets are needed for it.

@@ -53,6 +53,11 @@ impl Program {
         &self.name
     }
 
+    /// Its process id; `None` when it has ended.
+    pub fn id(&self) -> Option<u32> {
+        self.child.id()
+    }
+
     /// Its standard output, once.
     pub fn stdout(&mut self) -> Option<tokio::process::ChildStdout> {
         self.child.stdout.take()

@@ -21,7 +21,7 @@ const PREFIX: &str = "SYNCLINE__";
 const FALLBACKS: [(&str, &str); 2] = [("REDIS_URL", "redis.url"), ("DATABASE_URL", "postgres.url")];
 
 /// Keys that may hold a secret, and may be read from a file of their own, named by `<key>_file`.
-const SECRETS: [&str; 3] = ["redis.url", "postgres.url", "console.token"];
+const SECRETS: [&str; 4] = ["redis.url", "postgres.url", "postgres.direct_url", "console.token"];
 
 /// What the names of secrets in a connection's table end with; the table names their sources.
 const SECRET_NAMES: [&str; 7] = [

@@ -17,6 +17,9 @@ pub struct SchedulerConfig {
     /// How often it looks for something to do.
     #[serde(with = "duration")]
     pub tick: Duration,
+    /// How long the leader believes that it leads after each check of its lock.
+    #[serde(with = "duration")]
+    pub leader_lease: Duration,
     /// It keeps about as many spot checks waiting as the quotas allow in this time.
     #[serde(with = "duration")]
     pub spot_check_horizon: Duration,
@@ -58,6 +61,11 @@ impl SchedulerConfig {
                 "must be 10ms to 1h",
             );
         }
+        problems.require(
+            (Duration::from_secs(1)..=Duration::from_secs(10)).contains(&self.leader_lease),
+            "scheduler.leader_lease",
+            "must be 1s to 10s: so long nobody schedules after the leader has died",
+        );
         problems.require(
             self.spot_check_horizon >= self.tick,
             "scheduler.spot_check_horizon",

@@ -1,7 +1,8 @@
 //! Postgres: what is true, what was done, what must not be forgotten. One file for each table.
 //!
 //! Times are those of the Postgres server, never of this process. Writes are set-based, so that a
-//! batch is a handful of statements however large it is. Nothing relies on the state of a session.
+//! batch is a handful of statements however large it is. Nothing relies on the state of a session,
+//! but for the leader's lock, which has a session of its own.
 
 pub mod alerts;
 pub mod bulk_runs;
@@ -11,6 +12,7 @@ pub mod dead_letters;
 pub mod drift_events;
 mod error;
 pub mod inbox;
+pub mod leadership;
 pub mod operations;
 pub mod overview;
 pub mod records;
@@ -54,7 +56,8 @@ const CONNECT_DELAY_MAX: Duration = Duration::from_secs(3);
 ///
 /// The time-outs travel as start-up `options`. PgBouncer must be told to let them pass
 /// (`ignore_startup_parameters = options`), and `ALTER ROLE ... SET` must then set them; it has to
-/// be 1.21 or newer with `max_prepared_statements` above 0. [`migrate`] needs a direct connection.
+/// be 1.21 or newer with `max_prepared_statements` above 0. [`migrate`] and
+/// [`leadership`] need a direct connection.
 ///
 /// # Errors
 ///
@@ -65,16 +68,11 @@ pub async fn connect(
     max_connections: u32,
     wait: Duration,
 ) -> Result<PgPool, StoreError> {
-    let options: PgConnectOptions = url
-        .expose_secret()
-        .parse::<PgConnectOptions>()
-        .map_err(|_| StoreError::Address)?
-        .application_name("syncline")
-        .options([
-            ("statement_timeout", STATEMENT_TIMEOUT),
-            ("lock_timeout", LOCK_TIMEOUT),
-            ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
-        ]);
+    let options = address(url)?.options([
+        ("statement_timeout", STATEMENT_TIMEOUT),
+        ("lock_timeout", LOCK_TIMEOUT),
+        ("idle_in_transaction_session_timeout", IDLE_IN_TRANSACTION_TIMEOUT),
+    ]);
     let pool =
         PgPoolOptions::new().max_connections(max_connections).acquire_timeout(ACQUIRE_TIMEOUT);
 
@@ -88,6 +86,12 @@ pub async fn connect(
         .notify(|error, delay| tracing::warn!(%error, ?delay, "cannot reach Postgres yet"));
     let connected = tokio::time::timeout(wait, connecting).await;
     Ok(connected.unwrap_or(Err(sqlx::Error::PoolTimedOut))?)
+}
+
+/// Where the server is and who asks.
+fn address(url: &SecretString) -> Result<PgConnectOptions, StoreError> {
+    let options: PgConnectOptions = url.expose_secret().parse().map_err(|_| StoreError::Address)?;
+    Ok(options.application_name("syncline"))
 }
 
 /// Whether the same attempt may succeed in a moment: the server is away or starting, as opposed to

@@ -34,6 +34,7 @@ pub struct Metrics {
     inbox_open: Gauge<u64>,
     sender_sends: Gauge<u64>,
     senders_repaired: Counter<u64>,
+    leads: Gauge<u64>,
 }
 
 impl Metrics {
@@ -126,6 +127,11 @@ impl Metrics {
                 "{repair}",
                 "webhooks that were set going again",
             ),
+            leads: meter
+                .u64_gauge("syncline.scheduler.leads")
+                .with_unit("1")
+                .with_description("1 in the scheduler that leads, 0 in those that wait")
+                .build(),
         }
     }
 
@@ -225,6 +231,11 @@ impl Metrics {
     /// A platform's webhooks were set going again.
     pub fn sender_repaired(&self, platform: &str) {
         self.senders_repaired.add(1, &[platform_is(platform)]);
+    }
+
+    /// Whether this scheduler leads.
+    pub fn leads(&self, leads: bool) {
+        self.leads.record(u64::from(leads), &[]);
     }
 
     /// How many rows of the inbox are not worked off.

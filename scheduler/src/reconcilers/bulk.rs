@@ -31,42 +31,20 @@ impl Bulk {
     ///
     /// # Errors
     ///
-    /// When a schedule names a record type that its platform does not have, or Postgres fails.
+    /// When [`Self::check`] would fail, or Postgres fails.
     pub async fn new(fleet: Fleet, overlap: Duration) -> anyhow::Result<Self> {
-        let mut wanted = Vec::new();
-        for connection in fleet.connections.iter() {
-            for (n, schedule) in connection.config.schedules.iter().enumerate() {
-                let record_type = schedule.record_type.as_str();
-                let kind = connection.record_kind(record_type).ok_or_else(|| {
-                    let known: Vec<&str> =
-                        connection.platform.records().iter().map(|kind| kind.name).collect();
-                    anyhow!(
-                        "connections.{}.schedules[{n}].record_type: {record_type:?} is none of {}",
-                        connection.lane(),
-                        known.join(", ")
-                    )
-                })?;
-                if !kind.mirrored && schedule.mode == ScanMode::Full {
-                    bail!(
-                        "connections.{}.schedules[{n}].mode: {record_type} is not mirrored, only read for hints: write changes",
-                        connection.lane()
-                    );
-                }
-                let mode = match schedule.mode {
-                    // Where a platform cannot say what changed, everything is read.
-                    ScanMode::Changes if kind.changed_since => Mode::Changes,
-                    ScanMode::Changes | ScanMode::Full => Mode::Full,
-                };
-                wanted.push(NewSchedule {
-                    connection: connection.id,
-                    record_type: schedule.record_type.clone(),
-                    mode,
-                    cron: schedule.cron.clone(),
-                });
-            }
-        }
+        let wanted = configured(&fleet)?;
         schedules::replace(&fleet.db, &wanted).await.context("writing schedules down")?;
         Ok(Self { fleet, overlap, crons: HashMap::new() })
+    }
+
+    /// Whether the schedules of the configuration make sense.
+    ///
+    /// # Errors
+    ///
+    /// When a schedule names a record type that its platform does not have, or cannot scan so.
+    pub fn check(fleet: &Fleet) -> anyhow::Result<()> {
+        configured(fleet).map(drop)
     }
 
     /// The tick that is due: the latest one at or before `now`, when nobody took it. Those before it
@@ -138,4 +116,41 @@ impl Reconcile for Bulk {
         }
         Ok(started)
     }
+}
+
+/// The schedules of the configuration.
+fn configured(fleet: &Fleet) -> anyhow::Result<Vec<NewSchedule>> {
+    let mut wanted = Vec::new();
+    for connection in fleet.connections.iter() {
+        for (n, schedule) in connection.config.schedules.iter().enumerate() {
+            let record_type = schedule.record_type.as_str();
+            let kind = connection.record_kind(record_type).ok_or_else(|| {
+                let known: Vec<&str> =
+                    connection.platform.records().iter().map(|kind| kind.name).collect();
+                anyhow!(
+                    "connections.{}.schedules[{n}].record_type: {record_type:?} is none of {}",
+                    connection.lane(),
+                    known.join(", ")
+                )
+            })?;
+            if !kind.mirrored && schedule.mode == ScanMode::Full {
+                bail!(
+                    "connections.{}.schedules[{n}].mode: {record_type} is not mirrored, only read for hints: write changes",
+                    connection.lane()
+                );
+            }
+            let mode = match schedule.mode {
+                // Where a platform cannot say what changed, everything is read.
+                ScanMode::Changes if kind.changed_since => Mode::Changes,
+                ScanMode::Changes | ScanMode::Full => Mode::Full,
+            };
+            wanted.push(NewSchedule {
+                connection: connection.id,
+                record_type: schedule.record_type.clone(),
+                mode,
+                cron: schedule.cron.clone(),
+            });
+        }
+    }
+    Ok(wanted)
 }

@@ -112,7 +112,7 @@ async fn an_empty_database_is_migrated_and_then_has_a_status(db: PgPool) {
     assert!(status.out.contains("no record is mirrored yet"), "{status:?}");
     let empty = json!({
         "connections": [], "records": [], "operations_last_hour": [], "backlog": [],
-        "bulk_runs": [],
+        "bulk_runs": [], "scheduler": null,
     });
     assert_eq!(call(&db, &["status", "--json"]).json(), empty);
 }

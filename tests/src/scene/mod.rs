@@ -141,6 +141,15 @@ impl Scene {
         Program::start(name, &arguments, &environment, Some(&self.folder.path().join("log")))
     }
 
+    /// Whether a program of this scene has said so.
+    ///
+    /// # Errors
+    ///
+    /// When none was started.
+    pub fn programs_say(&self, text: &str) -> anyhow::Result<bool> {
+        Ok(std::fs::read_to_string(self.folder.path().join("log"))?.contains(text))
+    }
+
     /// Starts a worker.
     pub fn start_worker(&mut self) {
         let (config, lifecycle) = (self.config.clone(), self.lifecycle.clone());

@@ -111,6 +111,7 @@ connect_timeout = "1s"
 [scheduler]
 listen = "127.0.0.1:0"
 tick = "50ms"
+leader_lease = "3s"
 sweep_every = "100ms"
 watch_senders_every = "0s"
 spot_check_min_age = "10ms"
