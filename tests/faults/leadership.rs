@@ -12,7 +12,7 @@ const SCHEDULER: &str = "syncline-scheduler";
 /// Of the usual settings of a story.
 const LEASE: Duration = Duration::from_secs(1);
 /// How often one who waits asks, and what this machine takes for it while others are at work.
-const ASKING: Duration = Duration::from_millis(500 + 1500);
+const ASKING: Duration = Duration::from_secs(2);
 
 /// Who leads, or led last.
 async fn leader(scene: &Scene) -> anyhow::Result<Leadership> {
