@@ -65,7 +65,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     }
     let all_work = findings
         .iter()
-        .all(|finding| finding.result == "works" && !finding.sender.is_some_and(State::is_broken));
+        .all(|finding| finding.result == "works" && finding.sender != Some(State::Off));
     let answer = if arguments.json {
         Answer::json(&findings.iter().map(to_json).collect())
     } else {

@@ -1,10 +1,13 @@
 //! What sends a platform's webhooks is switched off: it is seen, told, mended, and what was missed
 //! is read.
 
+use anyhow::Context;
 use common::store::senders::{self, State};
 use simulator::{ChangeKind, ChangeRequest, Changed, Platform, RecordType};
 use sqlx::PgPool;
+use tests::program::Program;
 use tests::scene::{Scene, Setup};
+use tokio::io::AsyncReadExt;
 
 use crate::accounts::{Accounts, endpoint, lane};
 use crate::verbs::NO_SPOT_CHECKS;
@@ -161,4 +164,44 @@ async fn where_nothing_is_to_be_repaired_the_alert_stays_until_a_person_has_done
         .await?;
     let open = "select count(*) from alerts where cleared_at is null";
     scene.until("the alert is over", async |scene| Ok(scene.count(open).await? == 0)).await
+}
+
+/// What `syncline` says, and what it ends with.
+async fn syncline(scene: &Scene, arguments: &[&str]) -> anyhow::Result<(i32, String)> {
+    let file = scene.folder.file();
+    let mut all = vec!["--config", file.to_str().context("a path in UTF-8")?, "connections"];
+    all.extend(arguments);
+    let mut program = Program::start("syncline", &all, &scene.environment(), None)?;
+    let mut said = String::new();
+    program.stdout().context("it is piped")?.read_to_string(&mut said).await?;
+    Ok((program.end().await?.code().unwrap_or(-1), said))
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_person_sees_that_webhooks_are_off_and_sets_them_going_by_hand(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let klaviyo = Platform::Klaviyo;
+    let (mut scene, accounts) = watched(db, klaviyo, "repair_senders = false").await?;
+    let lane = lane(klaviyo);
+    let (code, said) = syncline(&scene, &["check", &lane, "--json"]).await?;
+    assert!(code == 0 && said.contains("webhooks are sent"), "{said}");
+    accounts.platforms.set_webhook_enabled(klaviyo, false);
+    state_becomes(&mut scene, klaviyo, State::Off).await?;
+    scene.stop().await?;
+
+    let (code, said) = syncline(&scene, &["check", &lane]).await?;
+    assert!(code == 1 && said.contains("off"), "{said}");
+    let (code, said) = syncline(&scene, &["repair", &lane, "--dry-run"]).await?;
+    assert!(code == 1 && said.contains("it would be repaired"), "{said}");
+    assert!(said.contains("event, profile (what changed since"), "{said}");
+    assert!(!accounts.platforms.stats().klaviyo.webhooks.enabled);
+
+    let (code, said) = syncline(&scene, &["repair", &lane]).await?;
+    assert!(code == 0 && said.contains("scan started: event"), "{said}");
+    assert!(accounts.platforms.stats().klaviyo.webhooks.enabled);
+    assert_eq!(scene.count("select count(*) from alerts where cleared_at is null").await?, 0);
+    let (code, said) = syncline(&scene, &["repair", &lane]).await?;
+    assert!(code == 0 && !said.contains("scan started"), "once: {said}");
+    Ok(())
 }

@@ -202,13 +202,17 @@ impl Layered {
 }
 
 /// Takes out fractions where no fraction belongs and truth values, which would be made into whole
-/// numbers without a word.
+/// numbers without a word, and numbers where a truth value belongs.
 fn refuse_near_misses(key: &str, tree: &mut Value, defaults: &Value, problems: &mut Problems) {
     let ValueKind::Table(table) = &mut tree.kind else { return };
     for (name, value) in table {
         let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
         let default = get(defaults, &key);
         let what = match (&value.kind, default.map(|d| &d.kind)) {
+            (ValueKind::Boolean(_), Some(ValueKind::Boolean(_))) => continue,
+            (ValueKind::I64(_) | ValueKind::Float(_), Some(ValueKind::Boolean(_))) => {
+                "must be true or false"
+            }
             (ValueKind::Boolean(_), _) => "is neither true nor false: write what the default shows",
             (ValueKind::Float(_), Some(ValueKind::Float(_))) => continue,
             (ValueKind::Float(_), _) => "must be a whole number",

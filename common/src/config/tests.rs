@@ -161,6 +161,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         retry_cap = true
         [scheduler]
         mass_delete_share = 1.5
+        repair_senders = 1
         [telemetry]
         log_format = "xml"
         [ingress]
@@ -172,12 +173,13 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         ("SYNCLINE__WORKER__DRAIN", "25"),
     ];
     assert_snapshot!(refused(file, &environment), @r#"
-    the configuration has 13 problems
+    the configuration has 14 problems
       api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
       colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, credentials, telemetry, api, ingress, worker, scheduler, console, connections)
       ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
       redis.url (SYNCLINE__REDIS__URL): is no address of Redis: write redis://host:port, rediss://host:port, unix:///path/to/socket, redis+sentinel://host:port,host:port/<master> or redis+cluster://host:port,host:port
       scheduler.mass_delete_share = 1.5 (syncline.toml): must be above 0 and at most 1; 1 turns the brake off
+      scheduler.repair_senders = 1 (syncline.toml): must be true or false
       telemetry.log_format = "xml" (syncline.toml): is no format of logs: write text or json
       worker.concurrency = "many" (syncline.toml): must be an integer
       worker.drain = "25" (SYNCLINE__WORKER__DRAIN): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h

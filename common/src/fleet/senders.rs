@@ -141,14 +141,16 @@ pub async fn watch(
     settings: Watch,
     metrics: &Metrics,
 ) -> Result<Report, WatchError> {
-    let found = note(fleet, connection, call, settings, metrics).await?;
+    let (found, missed) = note(fleet, connection, call, settings, metrics).await?;
     let mut now_is = found.clone();
     let mut repair = None;
     if found.is_broken() {
         let outcome = mend(connection, call, settings, &found).await?;
-        raise(fleet, connection, OFF, &found, outcome.as_ref()).await?;
+        if missed {
+            raise(fleet, connection, OFF, &found, outcome.as_ref()).await?;
+        }
         if outcome == Some(Repair::Done) {
-            now_is = note(fleet, connection, call, settings, metrics).await?;
+            now_is = note(fleet, connection, call, settings, metrics).await?.0;
             if now_is.sends() {
                 info!(lane = %connection.lane(), what = found.what, "webhooks are sent again");
                 metrics.sender_repaired(connection.platform.name());
@@ -175,14 +177,15 @@ pub async fn watch(
     Ok(Report { found, repair, now: now_is, reading })
 }
 
-/// Looks and writes down what it found.
+/// Looks and writes down what it found; and whether a person has to know that it does not send: not
+/// of a webhook that nobody has entered yet, nor when another look was later.
 async fn note(
     fleet: &Fleet,
     connection: &Connection,
     call: &Call<'_>,
     settings: Watch,
     metrics: &Metrics,
-) -> Result<Sender, WatchError> {
+) -> Result<(Sender, bool), WatchError> {
     let began_at = store::now(&fleet.db).await?;
     let (sender, pause) = ask(connection, call).await?;
     let noted = Found {
@@ -193,11 +196,12 @@ async fn note(
         next_in: settings.every.max(pause),
         told_of: connection.platform.gap().kinds,
     };
-    senders::note(&fleet.db, &noted).await?;
+    let ever_well = senders::note(&fleet.db, &noted).await?;
     if sender.state != SenderState::Unknown {
         metrics.sender_sends(connection.lane().as_str(), sender.sends());
     }
-    Ok(sender)
+    let missed = ever_well.is_some_and(|well| well || sender.state == SenderState::Off);
+    Ok((sender, missed))
 }
 
 /// Repairs what was found broken, where that is wanted.

@@ -84,31 +84,35 @@ pub struct Gap {
     pub from: Option<Timestamp>,
 }
 
-/// Writes down what a look found. A look that began before the last one is too late and changes
-/// nothing. A sender that is found broken opens a gap, from the last look that found it sending; a
-/// gap that is open stays.
+/// Writes down what a look found; whether any look has ever found it sending. `None`: this one began
+/// before the last one, is too late and has changed nothing.
+///
+/// A sender that is found broken opens a gap, from the last look that found it sending; a gap that
+/// is open stays. Nobody misses what never was there.
 ///
 /// # Errors
 ///
 /// When the database fails.
 #[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %found.connection))]
-pub async fn note(db: impl PgExecutor<'_>, found: &Found<'_>) -> Result<(), StoreError> {
+pub async fn note(db: impl PgExecutor<'_>, found: &Found<'_>) -> Result<Option<bool>, StoreError> {
     let what: String = found.what.chars().filter(|c| *c != '\0').take(LONGEST_WHAT).collect();
-    sqlx::query!(
-        "insert into webhook_senders as s
+    let ever_well = sqlx::query_scalar!(
+        r#"insert into webhook_senders as s
                 (connection_id, state, what, since, looked_at, due_at, well_at, gap_types)
          values ($1, $2, $3, clock_timestamp(), $4,
                  clock_timestamp() + make_interval(secs => $5),
                  case when $6 then $4::timestamptz end,
-                 case when $7 then $8::text[] else '{}' end)
+                 case when $2 = 'off' then $8::text[] else '{}' end)
          on conflict (connection_id) do update
             set state = excluded.state, what = excluded.what,
                 since = case when s.state = excluded.state then s.since else excluded.since end,
                 looked_at = excluded.looked_at, due_at = excluded.due_at,
                 well_at = coalesce(excluded.well_at, s.well_at),
                 gap_from = case when $7 and s.gap_types = '{}' then s.well_at else s.gap_from end,
-                gap_types = case when $7 then excluded.gap_types else s.gap_types end
-          where s.looked_at <= excluded.looked_at",
+                gap_types = case when $7 and (excluded.state = 'off' or s.well_at is not null)
+                                 then $8 else s.gap_types end
+          where s.looked_at <= excluded.looked_at
+         returning well_at is not null as "ever_well!""#,
         found.connection as ConnectionId,
         found.state.as_str(),
         what,
@@ -118,9 +122,9 @@ pub async fn note(db: impl PgExecutor<'_>, found: &Found<'_>) -> Result<(), Stor
         found.state.is_broken(),
         found.told_of as &[&str],
     )
-    .execute(db)
+    .fetch_optional(db)
     .await?;
-    Ok(())
+    Ok(ever_well)
 }
 
 /// The connections whose next look is not due yet.

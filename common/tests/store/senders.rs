@@ -68,6 +68,8 @@ async fn a_gap_begins_with_the_last_look_that_found_it_well_and_stays_until_it_i
 async fn of_one_that_was_never_well_nobody_knows_since_when(db: PgPool) {
     let scene = Scene::an_hour_ago(db).await;
     scene.finds(0, State::Missing).await;
+    assert_eq!(scene.sender().await.gap, None, "nobody misses what never was there");
+    scene.finds(10, State::Off).await;
     let sender = scene.sender().await;
     assert_eq!((sender.well_at, sender.gap.unwrap().from), (None, None));
 }
