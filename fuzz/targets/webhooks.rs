@@ -7,13 +7,16 @@ use std::collections::HashSet;
 
 use arbitrary::Arbitrary;
 use common::platform::{self, Account, Platform, WebhookRequest};
+use ed25519_dalek::{Signer, SigningKey};
 use hmac::{Hmac, KeyInit, Mac};
 use http::{HeaderMap, HeaderName, HeaderValue};
 use libfuzzer_sys::fuzz_target;
+use md5::Md5;
 use secrecy::SecretString;
 use sha2::Sha256;
 
 const SECRET: &str = "a secret that both sides know";
+const DISCORD_KEY: [u8; 32] = [7; 32];
 
 /// What may matter among the headers, so that the fuzzer need not find the names.
 const NAMES: [&str; 9] = [
@@ -46,6 +49,21 @@ fuzz_target!(|request: Request<'_>| {
         receive(platform, &headers, request.body);
     }
     // What is behind the signature is only seen with the right one.
+    let mut as_patreon = Hmac::<Md5>::new_from_slice(SECRET.as_bytes()).expect("any length");
+    as_patreon.update(request.body);
+    let mut signed = headers.clone();
+    let signature = hex::encode(as_patreon.finalize().into_bytes());
+    signed.insert(NAMES[6], signature.parse().expect("hex"));
+    signed.entry(NAMES[5]).or_insert(HeaderValue::from_static("members:update"));
+    receive(platform::named("patreon").expect("it is there"), &signed, request.body);
+
+    let message = [b"1795209245", request.body].concat();
+    let signature = SigningKey::from_bytes(&DISCORD_KEY).sign(&message);
+    let mut signed = headers.clone();
+    signed.insert(NAMES[7], hex::encode(signature.to_bytes()).parse().expect("hex"));
+    signed.insert(NAMES[8], HeaderValue::from_static("1795209245"));
+    receive(platform::named("discord").expect("it is there"), &signed, request.body);
+
     let mut signed = headers.clone();
     let time = headers.get(NAMES[1]).map_or(&b"now"[..], HeaderValue::as_bytes);
     let mut mac = Hmac::<Sha256>::new_from_slice(SECRET.as_bytes()).expect("any length");
@@ -60,12 +78,14 @@ fuzz_target!(|request: Request<'_>| {
 });
 
 fn receive(platform: &dyn Platform, headers: &HeaderMap, body: &[u8]) {
+    let key = || hex::encode(SigningKey::from_bytes(&DISCORD_KEY).verifying_key().to_bytes());
+    let secret = if platform.name() == "discord" { key() } else { SECRET.to_owned() };
     let account = Account {
         lane: format!("{}/fuzzed", platform.name()).parse().expect("a lane"),
         base_url: platform.base_url().parse().expect("a URL"),
         account: String::new(),
         token: SecretString::default(),
-        webhook_secret: Some(SECRET.into()),
+        webhook_secret: Some(secret.into()),
         consistency: platform.consistency(),
     };
     let Ok(notices) = platform.receive(&account, &WebhookRequest { headers, body }) else { return };

@@ -95,6 +95,11 @@ impl Api {
         &self.settings.contact
     }
 
+    /// What is counted of answers.
+    pub(super) fn metrics(&self) -> &Metrics {
+        &self.metrics
+    }
+
     /// The longest that a request can be on its way.
     pub fn whole_timeout(&self) -> Duration {
         self.settings.whole

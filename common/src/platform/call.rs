@@ -64,6 +64,13 @@ impl<'a> Call<'a> {
         self.account
     }
 
+    /// Notes that records of this kind had so many keys that no document names.
+    pub(super) fn note_unknown_keys(&self, record_type: &'static str, keys: u64) {
+        if keys > 0 {
+            self.api.metrics().unknown_keys(self.account.lane.platform(), record_type, keys);
+        }
+    }
+
     /// Takes a permit, sends one GET request, and settles the permit with what the answer said.
     /// Gives the answer whatever its status, except when the platform refused because of its
     /// limits.

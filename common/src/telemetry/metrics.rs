@@ -25,6 +25,7 @@ pub struct Metrics {
     job_wait: Histogram<f64>,
     fetch_duration: Histogram<f64>,
     over_quota: Counter<u64>,
+    unknown_keys: Counter<u64>,
     records_changed: Counter<u64>,
     drift_found: Counter<u64>,
     stale_writes: Counter<u64>,
@@ -81,6 +82,11 @@ impl Metrics {
                 "syncline.quota.over",
                 "{response}",
                 "requests that a platform refused for going over its limit; the objective is 0",
+            ),
+            unknown_keys: counter(
+                "syncline.schema.unknown_keys",
+                "{key}",
+                "keys of records that no document of the platform names",
             ),
             records_changed: counter(
                 "syncline.records.changed",
@@ -190,6 +196,12 @@ impl Metrics {
     /// A platform refused a request of this lane for going over its limit.
     pub fn over_quota(&self, platform: &str, lane: &str) {
         self.over_quota.add(1, &[platform_is(platform), lane_is(lane)]);
+    }
+
+    /// Records of a platform had keys that none of its documents names.
+    pub fn unknown_keys(&self, platform: &str, record_type: &'static str, keys: u64) {
+        let record_type = KeyValue::new("record_type", record_type);
+        self.unknown_keys.add(keys, &[platform_is(platform), record_type]);
     }
 
     /// Records were written because they differed; `source` is `webhook`, `scan`, `spot-check`.

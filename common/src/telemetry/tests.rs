@@ -146,6 +146,7 @@ async fn instruments_arrive_with_name_and_unit() {
     metrics.job_settled("klaviyo", "check", "ack");
     metrics.fetched("klaviyo", "ok", wait);
     metrics.over_quota("klaviyo", "klaviyo/main");
+    metrics.unknown_keys("discord", "member", 1);
     metrics.records_changed("klaviyo", "webhook", 1);
     metrics.drift_found("klaviyo", "spot-check", 1);
     metrics.stale_writes("klaviyo", 1);
@@ -172,6 +173,7 @@ async fn instruments_arrive_with_name_and_unit() {
     syncline.queue.lag s
     syncline.quota.over {response}
     syncline.records.changed {record}
+    syncline.schema.unknown_keys {key}
     syncline.webhooks.received {webhook}
     syncline.webhooks.refused {webhook}
     syncline.writes.stale {record}

@@ -57,6 +57,7 @@ async fn roles(
     let mut looks = Vec::with_capacity(asked.len());
     for payload in list {
         let read = read(kind, Some(guild), payload, answer.now())?;
+        call.note_unknown_keys(kind.name, read.unknown_keys);
         if asked.remove(read.look.external_id()) {
             looks.push(read.look);
         }
@@ -89,7 +90,7 @@ async fn one(call: &Call<'_>, kind: &RecordKind, id: &ExternalId) -> Result<Look
         Meaning::Forbidden(reason) => return Ok(Look::unclear(id, reason)),
         meaning => meaning.into_result()?,
     }
-    judge(kind, id, answer.json()?, &answer)
+    judge(call, kind, id, &answer)
 }
 
 /// There is no reading of one entitlement in the documents, but a list that starts right before it
@@ -111,6 +112,7 @@ async fn entitlement(
     let list: Vec<&RawValue> = answer.json()?;
     for payload in list {
         let read = read(kind, None, payload, answer.now())?;
+        call.note_unknown_keys(kind.name, read.unknown_keys);
         if read.look.external_id() == id {
             return Ok(read.look);
         }
@@ -119,15 +121,16 @@ async fn entitlement(
 }
 
 fn judge(
+    call: &Call<'_>,
     kind: &RecordKind,
     id: &ExternalId,
-    payload: &RawValue,
     answer: &Answer,
 ) -> Result<Look, PlatformError> {
     let guild = parts(id).map(|(guild, _)| guild);
-    let look = read(kind, guild, payload, answer.now())?.look;
-    if look.external_id() == id {
-        return Ok(look);
+    let read = read(kind, guild, answer.json()?, answer.now())?;
+    call.note_unknown_keys(kind.name, read.unknown_keys);
+    if read.look.external_id() == id {
+        return Ok(read.look);
     }
     Ok(Look::unclear(id, "answered with another record"))
 }

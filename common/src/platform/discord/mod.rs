@@ -13,8 +13,6 @@
 //!   freshness comes from scans and spot checks alone.
 //! - Quests, lobby and direct messages: webhooks about no record of ours.
 //! - Checking the age of a webhook: no window is prescribed, and one sent again costs a look.
-//! - Counting keys that no document names: what is not on a list does not count for the hash, and
-//!   there is no place yet where a change of shape is reported.
 //! - The ban after 10,000 answers of 401, 403 or 429 in ten minutes is kept away from by not asking:
 //!   a 401 parks the connection, a block freezes it, and what is out of reach is left alone.
 
@@ -27,6 +25,7 @@ mod sender;
 mod snowflake;
 #[cfg(test)]
 mod tests;
+mod unknown;
 mod webhook;
 
 use std::time::Duration;
@@ -46,7 +45,7 @@ pub(super) struct Discord;
 
 /// Without a `User-Agent` of this form Cloudflare may refuse us, without a `Content-Type` Discord
 /// does, also where there is no body.
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bot",
     headers: &[("accept", "application/json"), ("content-type", "application/json")],
     user_agent: Some(user_agent),
@@ -136,5 +135,22 @@ impl Platform for Discord {
         from: &ScanFrom,
     ) -> Result<Page, PlatformError> {
         scan::records(call, kind, from).await
+    }
+}
+
+/// Reads an answer as if it were of any kind; for fuzzing.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(answer: &super::answer::Answer) {
+    use serde_json::value::RawValue;
+
+    let _meaning = errors::meaning(answer);
+    limits::body_signal(answer, &mut crate::quota::RateSignal::default());
+    let list = answer.json::<Vec<&RawValue>>().unwrap_or_default();
+    let one = answer.json::<&RawValue>().ok();
+    for kind in &records::KINDS {
+        for payload in one.iter().chain(&list) {
+            let guild = snowflake::Snowflake::parse("7");
+            drop(records::read(kind, guild, payload, answer.now()));
+        }
     }
 }

@@ -11,6 +11,7 @@ use serde_json::value::RawValue;
 use crate::drift::{Field, Shape};
 use crate::ids::ExternalId;
 use crate::platform::discord::snowflake::Snowflake;
+use crate::platform::discord::unknown::unknown_keys;
 use crate::platform::{Look, PlatformError, RecordKind};
 
 pub(super) const GUILD: &str = "guild";
@@ -254,6 +255,8 @@ struct User {
 pub(super) struct Read {
     pub(super) id: Snowflake,
     pub(super) look: Look,
+    /// Keys that no document names.
+    pub(super) unknown_keys: u64,
 }
 
 /// Reads one record of any kind: found, or unclear when it has no canonical form.
@@ -279,5 +282,5 @@ pub(super) fn read(
         Ok(snapshot) => Look::Found(snapshot),
         Err(error) => Look::unclear(&external_id, error.to_string()),
     };
-    Ok(Read { id, look })
+    Ok(Read { id, look, unknown_keys: unknown_keys(kind, payload) })
 }

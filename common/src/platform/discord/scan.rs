@@ -60,6 +60,7 @@ pub(super) async fn records(
         };
         (reads, !at.guilds.is_empty() || !at.complete)
     };
+    call.note_unknown_keys(kind.name, reads.iter().map(|read| read.unknown_keys).sum());
     let next = goes_on.then(|| serde_json::to_string(&at)).transpose();
     let next = next.map_err(|_| PlatformError::Unexpected { what: "no cursor".to_owned() })?;
     let unseen = match kind.name {

@@ -44,7 +44,7 @@ use crate::quota::LaneLimits;
 pub(super) struct Patreon;
 
 /// A request without a `User-Agent` may be dropped with a 403; every request of ours has one.
-const DIALECT: Dialect = Dialect {
+pub(super) const DIALECT: Dialect = Dialect {
     scheme: "Bearer",
     headers: &[("accept", "application/json")],
     user_agent: None,
@@ -127,5 +127,21 @@ impl Platform for Patreon {
         from: &ScanFrom,
     ) -> Result<Page, PlatformError> {
         scan::records(call, kind, from).await
+    }
+}
+
+/// Reads an answer as if it were of any kind; for fuzzing.
+#[cfg(fuzzing)]
+pub(super) fn read_anything(answer: &super::answer::Answer) {
+    let _meaning = errors::meaning(answer);
+    limits::body_signal(answer, &mut crate::quota::RateSignal::default());
+    let Ok(list) = answer.json::<document::Many<'_>>() else { return };
+    let _next =
+        cursor::Progress::default().after(&std::collections::BTreeSet::new(), &list.pagination());
+    for kind in &records::KINDS {
+        for payload in &list.data {
+            drop(document::read(kind, payload));
+            drop(document::read_tiers(kind, payload, &list.included));
+        }
     }
 }
