@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the whole fleet in front of two simulated platforms.
+//! `cargo xtask demo`: the whole fleet in front of four simulated platforms.
 
 use std::process::ExitCode;
 
