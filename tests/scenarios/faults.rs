@@ -22,7 +22,7 @@ use tests::scene::{Scene, Setup};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use worker::batch::Worker;
-use worker::handlers::{Brake, Tasks};
+use worker::handlers::{Brake, Care, Tasks};
 use worker::line::Lines;
 
 use crate::verbs::{
@@ -197,6 +197,11 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
         settings,
         overlap: config.scheduler.bulk_overlap,
         brake: Brake { share: 1.0, min: 0 },
+        care: Care {
+            min_age: config.scheduler.spot_check_min_age,
+            max_age: config.scheduler.spot_check_max_age,
+            run_samples: config.scheduler.run_audit_samples,
+        },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
         metrics: Metrics::default(),

@@ -21,8 +21,8 @@ const MODULES: [(&str, &[&str]); 16] = [
     ("credentials", &["ids"]),
     // The way to Redis, however it is run.
     ("link", &["retry"]),
-    ("config", &["ids", "retry", "quota", "credentials", "link"]),
-    ("store", &["ids", "job", "drift"]),
+    ("config", &["ids", "retry", "quota", "credentials", "link", "freshness"]),
+    ("store", &["ids", "job", "drift", "freshness", "confidence"]),
     ("queue", &["ids", "job", "quota", "link"]),
     ("platform", &["ids", "job", "quota", "drift", "telemetry"]),
     // From the configuration to stores and connections: what every process needs at its start.
@@ -36,6 +36,7 @@ const MODULES: [(&str, &[&str]); 16] = [
             "credentials",
             "config",
             "drift",
+            "freshness",
             "job",
             "quota",
             "link",

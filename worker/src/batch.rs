@@ -22,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
-use crate::handlers::{self, Brake, Failure, Handler};
+use crate::handlers::{self, Brake, Care, Failure, Handler};
 use crate::line::Lines;
 use crate::outcome::{self, Then};
 use crate::permits::BatchPermits;
@@ -48,6 +48,8 @@ pub struct Worker {
     pub overlap: Duration,
     /// When a scan finds too much gone.
     pub brake: Brake,
+    /// When records are looked at again.
+    pub care: Care,
     /// How it looks after what sends webhooks.
     pub watch: Watch,
     /// Who waits for further permits.

@@ -78,6 +78,11 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
             share: config.scheduler.mass_delete_share,
             min: config.scheduler.mass_delete_min,
         },
+        care: handlers::Care {
+            min_age: config.scheduler.spot_check_min_age,
+            max_age: config.scheduler.spot_check_max_age,
+            run_samples: config.scheduler.run_audit_samples,
+        },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
         metrics: Metrics::default(),

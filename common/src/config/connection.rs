@@ -15,6 +15,7 @@ use super::duration;
 use super::error::{ConfigError, Problems};
 use super::oauth::OAuthConfig;
 use super::secret::{self, Secrets};
+use crate::freshness::WeightRule;
 use crate::ids::{Lane, RecordType};
 use crate::quota::Quota;
 
@@ -58,6 +59,9 @@ pub struct ConnectionConfig {
     /// A missing record is not judged before this age, instead of the platform's.
     #[serde(default, with = "duration::optional")]
     pub young: Option<Duration>,
+    /// What a record's freshness is worth, by record type.
+    #[serde(default)]
+    pub weights: BTreeMap<RecordType, WeightRule>,
     /// Recurring scans.
     #[serde(default)]
     pub schedules: Vec<ScheduleConfig>,
@@ -251,6 +255,11 @@ impl ConnectionConfig {
         for (name, quota) in &self.quotas {
             if let Err(invalid) = quota.quota(name).check() {
                 problems.add(key(&format!("quotas.{name}")), invalid.what);
+            }
+        }
+        for (record_type, rule) in &self.weights {
+            if let Err(what) = rule.check() {
+                problems.add(key(&format!("weights.{record_type}")), what);
             }
         }
         for (n, schedule) in self.schedules.iter().enumerate() {

@@ -26,6 +26,18 @@ pub struct SchedulerConfig {
     /// A record that was verified less than this ago is not spot-checked.
     #[serde(with = "duration")]
     pub spot_check_min_age: Duration,
+    /// A record is spot-checked at this age whatever that is worth.
+    #[serde(with = "duration")]
+    pub spot_check_max_age: Duration,
+    /// The share of spot checks that look at random records, to measure drift; 0 to 0.5.
+    pub audit_share: f64,
+    /// So many records of each bulk run are looked at once more after it; 0 to 10000.
+    pub run_audit_samples: u32,
+    /// More drift than this share of the records is an alarm; above 0 and below 1.
+    pub drift_alarm_above: f64,
+    /// A record in which drift was repaired this often within an hour is left as it is until the
+    /// hour is over; at least 1.
+    pub repairs_per_hour: u32,
     /// How often the inbox is searched for what Redis does not know.
     #[serde(with = "duration")]
     pub sweep_every: Duration,
@@ -77,6 +89,32 @@ impl SchedulerConfig {
                 || (Duration::from_millis(100)..=Duration::from_hours(24)).contains(&every),
             "scheduler.watch_senders_every",
             "must be 100ms to 24h, or 0s for never",
+        );
+        problems.require(
+            self.spot_check_max_age >= self.spot_check_min_age
+                && self.spot_check_max_age >= Duration::from_secs(1),
+            "scheduler.spot_check_max_age",
+            "must be at least a second and at least scheduler.spot_check_min_age",
+        );
+        problems.require(
+            (0.0..=0.5).contains(&self.audit_share),
+            "scheduler.audit_share",
+            "must be 0 to 0.5; 0 measures nothing",
+        );
+        problems.require(
+            self.run_audit_samples <= 10_000,
+            "scheduler.run_audit_samples",
+            "must be at most 10000",
+        );
+        problems.require(
+            self.drift_alarm_above > 0.0 && self.drift_alarm_above < 1.0,
+            "scheduler.drift_alarm_above",
+            "must be above 0 and below 1, like 0.02",
+        );
+        problems.require(
+            self.repairs_per_hour >= 1,
+            "scheduler.repairs_per_hour",
+            "must be at least 1",
         );
         problems.require(
             (1..=10_000).contains(&self.sweep_batch),

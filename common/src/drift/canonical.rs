@@ -25,6 +25,11 @@ pub const MAX_BYTES: usize = 8 * 1024 * 1024;
 pub struct Canonical(String);
 
 impl Canonical {
+    /// A text that is canonical.
+    pub(super) fn from_text(text: String) -> Self {
+        Self(text)
+    }
+
     /// The text, JSON itself.
     pub fn as_str(&self) -> &str {
         &self.0

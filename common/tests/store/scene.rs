@@ -6,6 +6,7 @@ use common::drift::ContentHash;
 use common::ids::{ConnectionId, ExternalId, Fence, RecordType};
 use common::job::{JobId, Priority};
 use common::store::connections::{NewConnection, upsert};
+use common::store::habits::Planning;
 use common::store::inbox::{Delivery, OpenNotices, Source};
 use common::store::records::{Finding, Flags, Look, Trigger, Verdict, WriteBatch};
 use common::store::{StoreError, inbox, now, records};
@@ -58,6 +59,7 @@ impl Scene {
             close_notices: Vec::new(),
             confirm_after: CONFIRM_AFTER,
             young: Duration::ZERO,
+            planning: Planning::default(),
             trace: String::new(),
         }
     }
@@ -93,6 +95,16 @@ impl Scene {
         inbox::open_for(&self.db, self.connection, &self.record_type, &ids).await.unwrap()
     }
 
+    /// The records that come due by now, by id.
+    pub(crate) async fn due(&self) -> Vec<String> {
+        let now = now(&self.db).await.unwrap();
+        let rows = records::next_due(&self.db, self.connection, 10_000).await.unwrap();
+        let due = rows.into_iter().filter(|row| row.next_check_at.unwrap() <= now);
+        let mut ids: Vec<String> = due.map(|row| row.external_id.into()).collect();
+        ids.sort();
+        ids
+    }
+
     pub(crate) async fn count_open(&self) -> i64 {
         inbox::count_open(&self.db, self.connection).await.unwrap()
     }
@@ -118,6 +130,7 @@ pub(crate) fn found_as(id: &str, content: u8, payload: &str) -> Look {
         hash: ContentHash([content; 16]),
         schema_version: 1,
         remote_version: None,
+        rehash: None,
         diff: None,
     };
     Look { external_id: id.into(), finding }

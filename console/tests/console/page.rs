@@ -10,6 +10,7 @@ use common::job::{Job, JobId, Priority, Task};
 use common::store::alerts::{self, Topic};
 use common::store::bulk_runs::{self, NewRun};
 use common::store::dead_letters::{NewDeadLetter, bury};
+use common::store::habits::Planning;
 use common::store::inbox::{self, Delivery, Source};
 use common::store::records::{self, Finding, Look, Trigger, WriteBatch};
 use common::store::{connections, now};
@@ -35,6 +36,7 @@ impl Scene {
             hash: ContentHash([1; 16]),
             schema_version: 1,
             remote_version: None,
+            rehash: None,
             diff: None,
         };
         let batch = WriteBatch {
@@ -49,6 +51,7 @@ impl Scene {
             close_notices: Vec::new(),
             confirm_after: Duration::from_secs(30),
             young: Duration::ZERO,
+            planning: Planning::default(),
             trace: String::new(),
         };
         let mut tx = self.db.begin().await.unwrap();

@@ -4,13 +4,17 @@ use std::time::Duration;
 
 use common::config::SchedulerConfig;
 use common::fleet::Fleet;
-use common::store::{alerts, bulk_runs, drift_events, operations, schedules, sent_requests};
+use common::store::{
+    alerts, bulk_runs, drift_events, operations, quality, schedules, sent_requests,
+};
 
 use crate::Reconcile;
 
 const DAY: Duration = Duration::from_hours(24);
 /// Longer than any quota's window.
 const REQUESTS_KEPT: Duration = Duration::from_hours(72);
+/// Longer than any horizon that quality is read over.
+const SAMPLES_KEPT: Duration = Duration::from_hours(24 * 30);
 const TICKS_KEPT: Duration = Duration::from_hours(24 * 30);
 
 /// See the module.
@@ -41,7 +45,8 @@ impl Reconcile for Retention {
         let drift = drift_events::prune(db, self.drift).await?;
         let runs = bulk_runs::prune(db, self.drift).await?;
         let alerts = alerts::prune(db, self.drift).await?;
+        let samples = quality::prune(db, SAMPLES_KEPT).await?;
         let partitions = u64::from((made + dropped).unsigned_abs());
-        Ok(partitions + requests + ticks + drift + runs + alerts)
+        Ok(partitions + requests + ticks + drift + runs + alerts + samples)
     }
 }

@@ -115,6 +115,8 @@ leader_lease = "3s"
 sweep_every = "100ms"
 watch_senders_every = "0s"
 spot_check_min_age = "10ms"
+audit_share = 0.0
+run_audit_samples = 0
 [console]
 listen = "127.0.0.1:0"
 "#;

@@ -3,17 +3,16 @@
 use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
-use common::drift::{canonical_at, difference};
 use common::ids::{ExternalId, RecordType};
 use common::job::{JobId, Priority};
-use common::platform::{Consistency, Look, RecordKind, Snapshot};
+use common::platform::{Consistency, Look};
 use common::queue::Outcome;
 use common::store::inbox::{self, OpenNotices};
 use common::store::records::{self, Finding, StoredRecord, Trigger, WriteBatch};
 use common::telemetry;
 use jiff::Timestamp;
-use serde_json::value::RawValue;
 
+use super::form::Form;
 use super::{Failure, Work, external_id, unknown};
 use crate::outcome::{self, Then};
 
@@ -40,6 +39,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
     let looks = connection.platform.look(&work.call(kind.name), kind, &ids).await?;
     // A look can tell of another record than it was asked for: the one it was merged with.
     let told: Vec<_> = looks.iter().map(|look| look.external_id().clone()).collect();
+    let form = Form::of(db, connection.id, kind).await?;
     let stored = records::stored(db, connection.id, record_type, &told).await?;
 
     let consistency = &connection.account.consistency;
@@ -51,7 +51,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
             Look::Missing(id) if young.contains(&id) => Look::unclear(&id, TOO_YOUNG),
             look => look,
         })
-        .map(|look| to_write(look, kind, &stored, open.now))
+        .map(|look| to_write(look, &form, &stored, open.now))
         .collect();
     let batch = WriteBatch {
         connection: connection.id,
@@ -65,6 +65,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         close_notices: open.notices.iter().map(|notice| notice.id).collect(),
         confirm_after: work.worker.settings.missing_confirm_after,
         young: consistency.young,
+        planning: work.planning(kind),
         trace: telemetry::current_traceparent(),
     };
     let mut tx = db.begin().await?;
@@ -155,7 +156,7 @@ fn postponed(looks: &[Look]) -> HashSet<ExternalId> {
 /// What is written of a look, with the difference to what is mirrored.
 pub(super) fn to_write(
     look: Look,
-    kind: &RecordKind,
+    form: &Form<'_>,
     stored: &HashMap<ExternalId, StoredRecord>,
     now: Timestamp,
 ) -> records::Look {
@@ -166,31 +167,9 @@ pub(super) fn to_write(
         Look::OutOfReach { reason, .. } => Finding::OutOfReach { reason },
         Look::Postponed(_) => Finding::Unclear { reason: NO_QUOTA.to_owned() },
         Look::Unclear { reason, .. } => Finding::Unclear { reason },
-        Look::Found(snapshot) => Finding::Found {
-            diff: stored.get(&external_id).and_then(|old| diff(old, &snapshot, kind, now)),
-            payload: snapshot.payload,
-            hash: snapshot.hash,
-            schema_version: kind.schema_version,
-            remote_version: snapshot.version,
-        },
+        Look::Found(snapshot) => form.found(snapshot, stored.get(&external_id), now),
     };
     records::Look { external_id, finding }
-}
-
-/// The difference, for the history; `None` where there is none, or nothing to compare with.
-fn diff(
-    old: &StoredRecord,
-    new: &Snapshot,
-    kind: &RecordKind,
-    now: Timestamp,
-) -> Option<Box<RawValue>> {
-    if old.hash.is_none_or(|hash| hash == new.hash) {
-        return None;
-    }
-    let old = canonical_at(old.payload.as_deref()?, kind.shape, Timestamp::MIN).ok()?;
-    let new = canonical_at(new.payload.get(), kind.shape, now).ok()?;
-    let difference = difference(&old, &new).ok()?;
-    serde_json::value::to_raw_value(&difference).ok()
 }
 
 /// What becomes of a job whose record is out of reach.

@@ -1,24 +1,38 @@
 //! What jobs do: one match on the task.
 
 mod check;
+mod form;
 mod probe;
 mod scan;
 
 use std::fmt;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use common::fleet::Connection;
 use common::ids::{ExternalId, Fence, RecordType};
 use common::job::{JobId, Priority, Task};
-use common::platform::{Call, PlatformError};
+use common::platform::{Call, PlatformError, RecordKind};
 use common::queue::Leased;
 use common::store::StoreError;
+use common::store::habits::Planning;
 
 use crate::batch::Worker;
 use crate::outcome::Then;
 use crate::permits::BatchPermits;
 
 pub use scan::Brake;
+
+/// How records are kept true.
+#[derive(Clone, Copy, Debug)]
+pub struct Care {
+    /// No spot check before this age of a record,
+    pub min_age: Duration,
+    /// and one at this age whatever it is worth.
+    pub max_age: Duration,
+    /// Records of each run that are looked at once more.
+    pub run_samples: u32,
+}
 
 /// A batch as handlers see it: jobs of one group, and the right to work on them.
 pub struct Work<'a> {
@@ -39,6 +53,13 @@ pub struct Work<'a> {
 impl Work<'_> {
     fn call<'a>(&'a self, kind: &'a str) -> Call<'a> {
         Call::new(&self.worker.api, &self.connection.account, self.permits, kind)
+    }
+
+    /// When records of a kind are looked at next.
+    fn planning(&self, kind: &RecordKind) -> Planning {
+        let Care { min_age, max_age, .. } = self.worker.care;
+        let weights = self.connection.config.weights.get(&kind.name.into()).cloned();
+        Planning { min_age, max_age, looks_per_request: kind.batch, weights }
     }
 }
 

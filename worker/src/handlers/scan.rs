@@ -10,12 +10,14 @@ use common::queue::Outcome;
 use common::store::StoreError;
 use common::store::bulk_runs::{self, BulkRun, Mode, PageProgress};
 use common::store::inbox::{self, Delivery, Source};
+use common::store::quality;
 use common::store::records::{self, Trigger, Verdict, WriteBatch};
 use common::telemetry;
 use sqlx::postgres::PgTransaction;
 use tracing::{error, info, warn};
 
 use super::check::to_write;
+use super::form::Form;
 use super::{Failure, Work, unknown};
 use crate::outcome::Then;
 
@@ -65,12 +67,13 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
     };
 
     let ids: Vec<_> = page.records.iter().map(|record| record.external_id.clone()).collect();
+    let form = Form::of(db, connection.id, kind).await?;
     let stored = records::stored(db, connection.id, record_type, &ids).await?;
     let unseen = page.unseen;
     let looks = page
         .records
         .into_iter()
-        .map(|record| to_write(Look::Found(record), kind, &stored, fetched_at))
+        .map(|record| to_write(Look::Found(record), &form, &stored, fetched_at))
         .collect();
     let batch = WriteBatch {
         connection: connection.id,
@@ -86,12 +89,17 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         close_notices: Vec::new(),
         confirm_after: work.worker.settings.missing_confirm_after,
         young: connection.account.consistency.young,
+        planning: work.planning(kind),
         trace: telemetry::current_traceparent(),
     };
     let last = page.next.is_none();
     let mut tx = db.begin().await?;
     let hints = write_down_hints(work, &page.hints, &mut tx).await?;
     let verdicts = records::write(&mut tx, &batch).await?;
+    if kind.mirrored {
+        let most = work.worker.care.run_samples;
+        quality::enter(&mut tx, run.id, connection.id, record_type, &ids, most).await?;
+    }
     let progress = progress(page.next, page.latest, &verdicts);
     match bulk_runs::advance(&mut tx, &run, &progress).await {
         // Another worker, believed dead, has written this page. Nothing of ours is kept.
@@ -178,6 +186,7 @@ async fn end(
         }
     }
     bulk_runs::finish(&mut **tx, run.id, work.worker.overlap).await?;
+    quality::close_lottery(&mut **tx, run.id).await?;
     Ok(End::Done)
 }
 

@@ -3,13 +3,13 @@
 mod read;
 mod unseen;
 
-pub use read::{all_running, latest, running, watermark};
+pub use read::{LastFull, all_running, last_full, latest, running, watermark};
 pub use unseen::{Unseen, count_unseen, unseen};
 
 use std::fmt;
 use std::time::Duration;
 
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use sqlx::{PgExecutor, PgTransaction};
 
 use super::{StoreError, text_enum};
@@ -96,6 +96,44 @@ pub struct BulkRun {
     pub finished_at: Option<Timestamp>,
     /// Why it was halted or failed.
     pub reason: Option<String>,
+    /// Pages that the last run of this kind had which was done; `None` where there was none.
+    pub expected_pages: Option<i32>,
+    /// What its audit found; `None` before the last sample was judged.
+    pub audit: Option<RunAudit>,
+}
+
+/// What the audit after a run found.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct RunAudit {
+    /// Samples that count.
+    pub samples: i32,
+    /// Those that were not as the run wrote them.
+    pub wrong: i32,
+    /// Samples that say nothing.
+    pub set_aside: i32,
+    /// The share of its records that are right, at least, with a probability of 95 %.
+    pub confidence: f64,
+}
+
+impl BulkRun {
+    /// When it will probably have written its last page; `None` when it does not run, or nobody
+    /// knows how many pages there are.
+    ///
+    /// It has as many as the one before, and goes on at the pace at which it went so far, but not
+    /// faster than its quota.
+    ///
+    /// - `pace`: the shortest time between two pages that the quota allows.
+    pub fn ends_at(&self, now: Timestamp, pace: Duration) -> Option<Timestamp> {
+        if self.state != State::Running {
+            return None;
+        }
+        let left = self.expected_pages?.saturating_sub(self.pages).max(1);
+        let so_far = self.moved_at.duration_since(self.started_at).as_secs_f64();
+        let measured = if self.pages > 0 { so_far / f64::from(self.pages) } else { 0.0 };
+        let length = f64::from(left) * measured.max(pace.as_secs_f64());
+        let length = SignedDuration::try_from_secs_f64(length).ok()?;
+        now.checked_add(length).ok()
+    }
 }
 
 /// What a page adds to its run.

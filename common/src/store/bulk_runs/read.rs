@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 use sqlx::PgExecutor;
 
-use super::{BulkRun, Mode, RunId, State};
+use super::{BulkRun, Mode, RunAudit, RunId, State};
 use crate::ids::{ConnectionId, Lane, RecordType};
 use crate::store::StoreError;
 
@@ -25,6 +25,11 @@ struct Row {
     moved_at: jiff_sqlx::Timestamp,
     finished_at: Option<jiff_sqlx::Timestamp>,
     reason: Option<String>,
+    expected_pages: Option<i32>,
+    audit_samples: Option<i32>,
+    audit_wrong: Option<i32>,
+    audit_set_aside: Option<i32>,
+    confidence: Option<f64>,
 }
 
 impl From<Row> for BulkRun {
@@ -46,6 +51,13 @@ impl From<Row> for BulkRun {
             moved_at: row.moved_at.to_jiff(),
             finished_at: row.finished_at.map(jiff_sqlx::Timestamp::to_jiff),
             reason: row.reason,
+            expected_pages: row.expected_pages,
+            audit: row.confidence.map(|confidence| RunAudit {
+                samples: row.audit_samples.unwrap_or(0),
+                wrong: row.audit_wrong.unwrap_or(0),
+                set_aside: row.audit_set_aside.unwrap_or(0),
+                confidence,
+            }),
         }
     }
 }
@@ -71,7 +83,13 @@ pub async fn running(
                   run.watermark as "watermark: jiff_sqlx::Timestamp",
                   run.started_at as "started_at: jiff_sqlx::Timestamp",
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
-                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason
+                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
+                  run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  (select before.pages from bulk_runs as before
+                    where before.connection_id = run.connection_id
+                      and before.record_type = run.record_type and before.mode = run.mode
+                      and before.state = 'done' and before.id < run.id
+                    order by before.id desc limit 1) as expected_pages
              from bulk_runs as run join connections as connection on connection.id = run.connection_id
             where run.connection_id = $1 and run.record_type = $2 and run.state = 'running'"#,
         connection as ConnectionId,
@@ -99,7 +117,13 @@ pub async fn all_running(db: impl PgExecutor<'_>) -> Result<Vec<BulkRun>, StoreE
                   run.watermark as "watermark: jiff_sqlx::Timestamp",
                   run.started_at as "started_at: jiff_sqlx::Timestamp",
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
-                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason
+                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
+                  run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  (select before.pages from bulk_runs as before
+                    where before.connection_id = run.connection_id
+                      and before.record_type = run.record_type and before.mode = run.mode
+                      and before.state = 'done' and before.id < run.id
+                    order by before.id desc limit 1) as expected_pages
              from bulk_runs as run join connections as connection on connection.id = run.connection_id
             where run.state = 'running'
             order by run.id"#,
@@ -126,7 +150,13 @@ pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<BulkRun>,
                   run.watermark as "watermark: jiff_sqlx::Timestamp",
                   run.started_at as "started_at: jiff_sqlx::Timestamp",
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
-                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason
+                  run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
+                  run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  (select before.pages from bulk_runs as before
+                    where before.connection_id = run.connection_id
+                      and before.record_type = run.record_type and before.mode = run.mode
+                      and before.state = 'done' and before.id < run.id
+                    order by before.id desc limit 1) as expected_pages
              from bulk_runs as run join connections as connection on connection.id = run.connection_id
             order by run.id desc limit $1"#,
         i64::from(limit),
@@ -158,4 +188,41 @@ pub async fn watermark(
     .fetch_optional(db)
     .await?;
     Ok(watermark.map(jiff_sqlx::Timestamp::to_jiff))
+}
+
+/// What the last full run of a record type cost.
+#[derive(Clone, Copy, Debug)]
+pub struct LastFull {
+    /// Pages that it had.
+    pub pages: i32,
+    /// When any run of the type began last.
+    pub began_at: Timestamp,
+}
+
+/// The last full run of a record type that was done; `None` when there was none.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
+pub async fn last_full(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+    record_type: &RecordType,
+) -> Result<Option<LastFull>, StoreError> {
+    let row = sqlx::query!(
+        r#"select run.pages,
+                  (select any_run.started_at from bulk_runs as any_run
+                    where any_run.connection_id = $1 and any_run.record_type = $2
+                    order by any_run.id desc limit 1) as "began_at!: jiff_sqlx::Timestamp"
+             from bulk_runs as run
+            where run.connection_id = $1 and run.record_type = $2 and run.state = 'done'
+              and run.mode = 'full'
+            order by run.id desc limit 1"#,
+        connection as ConnectionId,
+        record_type.as_str(),
+    )
+    .fetch_optional(db)
+    .await?;
+    Ok(row.map(|row| LastFull { pages: row.pages, began_at: row.began_at.to_jiff() }))
 }

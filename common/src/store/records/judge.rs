@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{Finding, Flags, Outcome};
 use crate::drift::ContentHash;
+use crate::freshness::grid::GridEvidence;
 use crate::ids::Fence;
 
 /// The version of a row: when the fetch began that wrote it, then the fence it was written under.
@@ -33,6 +34,12 @@ pub(super) struct Held {
     pub(super) flags: Flags,
     /// When the look began that found it missing first.
     pub(super) missing_since: Option<Timestamp>,
+    /// The last time it was known to be true.
+    pub(super) last_verified_at: Timestamp,
+    /// When the look began that last found it different.
+    pub(super) changed_at: Timestamp,
+    /// What was seen of its habits.
+    pub(super) evidence: Option<GridEvidence>,
 }
 
 impl Held {
@@ -44,6 +51,9 @@ impl Held {
         remote_version: None,
         flags: Flags(0),
         missing_since: None,
+        last_verified_at: Timestamp::MIN,
+        changed_at: Timestamp::MIN,
+        evidence: None,
     };
 }
 
@@ -64,13 +74,17 @@ pub(super) fn judge(
 
         (Finding::Found { .. }, None) => Outcome::Created,
         (Finding::Found { .. }, Some(_)) if deleted => Outcome::Restored,
-        (Finding::Found { hash, schema_version, .. }, Some(held_hash)) => {
-            if i32::from(*schema_version) != held.schema_version {
-                Outcome::Rehashed
-            } else if hash.0 == held_hash.0 {
-                Outcome::Unchanged
+        (Finding::Found { hash, schema_version, rehash, .. }, Some(held_hash)) => {
+            if *schema_version == held.schema_version {
+                if hash.0 == held_hash.0 { Outcome::Unchanged } else { Outcome::Changed }
             } else {
-                Outcome::Changed
+                // What is mirrored, by the rules of today. Another write may have come between.
+                match rehash {
+                    Some(mirrored) if mirrored.of == held_hash && mirrored.hash != *hash => {
+                        Outcome::Changed
+                    }
+                    _ => Outcome::Rehashed,
+                }
             }
         }
 
@@ -94,20 +108,34 @@ pub(super) fn judge(
 
 #[cfg(test)]
 mod tests {
+    use super::super::Rehash;
     use super::*;
 
     fn second(n: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + n).unwrap()
     }
 
-    fn found(hash: u8, schema_version: u16) -> Finding {
+    fn found(hash: u8, schema_version: i32) -> Finding {
         Finding::Found {
             payload: serde_json::value::RawValue::from_string("{}".to_owned()).unwrap(),
             hash: ContentHash([hash; 16]),
             schema_version,
             remote_version: None,
+            rehash: None,
             diff: None,
         }
+    }
+
+    /// The same, with what is mirrored as `old` by the rules of today.
+    fn found_over(mirrored: u8, old: u8, hash: u8, schema_version: i32) -> Finding {
+        let hash_of = |n| ContentHash([n; 16]);
+        let Finding::Found { payload, hash, remote_version, diff, .. } =
+            found(hash, schema_version)
+        else {
+            unreachable!()
+        };
+        let rehash = Some(Rehash { of: hash_of(mirrored), hash: hash_of(old) });
+        Finding::Found { payload, hash, schema_version, remote_version, rehash, diff }
     }
 
     #[test]
@@ -132,6 +160,9 @@ mod tests {
             ("mirrored", mirrored, (101, 6), found(1, 1), Outcome::Unchanged),
             ("mirrored", mirrored, (101, 6), found(2, 1), Outcome::Changed),
             ("mirrored", mirrored, (101, 6), found(2, 2), Outcome::Rehashed),
+            ("mirrored, same", mirrored, (101, 6), found_over(1, 2, 2, 2), Outcome::Rehashed),
+            ("mirrored, other", mirrored, (101, 6), found_over(1, 3, 2, 2), Outcome::Changed),
+            ("mirrored since", mirrored, (101, 6), found_over(9, 3, 2, 2), Outcome::Rehashed),
             ("mirrored", mirrored, (101, 6), Finding::Missing, Outcome::Suspected),
             ("mirrored", mirrored, (101, 6), unclear(), Outcome::Unclear),
             ("mirrored", mirrored, (101, 6), out_of_reach(), Outcome::Unclear),

@@ -1,11 +1,16 @@
 //! The mirror: what the platforms' records looked like when they were last fetched.
 
 mod judge;
+mod learn;
 mod payload;
+mod plan;
+mod sample;
 mod stored;
 mod write;
 
-pub use stored::{RowStanding, StoredRecord, longest_unchecked, row_standing, stored, suspected};
+pub use plan::{PlannedRecord, Replanned, next_due, replan, walk};
+pub use sample::{Sampled, random, window};
+pub use stored::{RowStanding, StoredRecord, row_standing, stored, suspected};
 pub(super) use write::Judged;
 pub use write::write;
 
@@ -15,8 +20,11 @@ use jiff::Timestamp;
 use serde_json::value::RawValue;
 
 use super::bulk_runs::RunId;
+use super::habits::Planning;
 use super::text_enum;
 use crate::drift::ContentHash;
+#[cfg(doc)]
+use crate::drift::Excluded;
 use crate::ids::{ConnectionId, ExternalId, Fence, RecordType};
 use crate::job::{JobId, Priority};
 
@@ -64,8 +72,8 @@ text_enum! {
         Changed = "changed",
         /// It is as mirrored (or is still gone).
         Unchanged = "unchanged",
-        /// What was mirrored was hashed under another schema version, so nothing can be said about
-        /// a change; the new look was taken over.
+        /// What was mirrored was hashed by other rules: by those of today it is as found, or
+        /// nothing can be said about a change; the new look was taken over.
         Rehashed = "rehashed",
         /// It was missing; another look, `confirm_after` later, must confirm that.
         Suspected = "suspected",
@@ -112,10 +120,13 @@ pub enum Finding {
         payload: Box<RawValue>,
         /// Of its canonical form.
         hash: ContentHash,
-        /// The version of the rules that the hash was made by.
-        schema_version: u16,
+        /// The version of the rules that the hash was made by, [`Excluded::version`].
+        schema_version: i32,
         /// When it last changed, in the platform's own words.
         remote_version: Option<Timestamp>,
+        /// What is mirrored, hashed by the rules of today, where they were others when it was
+        /// written: then a changed rule is told from a changed record.
+        rehash: Option<Rehash>,
         /// The difference to what [`stored()`] gave, for the history and the drift event.
         diff: Option<Box<RawValue>>,
     },
@@ -134,6 +145,15 @@ pub enum Finding {
         /// Why, for the history; no bodies, no secrets.
         reason: String,
     },
+}
+
+/// What [`stored()`] gave, hashed anew.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rehash {
+    /// The hash that is mirrored with it.
+    pub of: ContentHash,
+    /// Its hash by the rules of today.
+    pub hash: ContentHash,
 }
 
 impl Finding {
@@ -170,6 +190,8 @@ pub struct WriteBatch {
     /// A difference in a record that changed at the platform less than this long ago is no drift:
     /// the notice of it may be on its way, and what was fetched before it may have been old.
     pub young: Duration,
+    /// When the records are looked at next.
+    pub planning: Planning,
     /// The W3C `traceparent` of the span that writes, or empty.
     pub trace: String,
 }

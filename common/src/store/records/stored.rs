@@ -119,36 +119,6 @@ pub async fn row_standing(
     }))
 }
 
-/// The records of a type that were not verified for longest, longest first; no deleted ones, and
-/// none that was verified within `min_age`, or that was set aside because nothing could be said.
-///
-/// # Errors
-///
-/// When the database fails.
-#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
-pub async fn longest_unchecked(
-    db: impl PgExecutor<'_>,
-    connection: ConnectionId,
-    record_type: &RecordType,
-    min_age: Duration,
-    limit: u32,
-) -> Result<Vec<ExternalId>, StoreError> {
-    let ids = sqlx::query_scalar!(
-        r#"select external_id as "external_id: ExternalId" from external_integrations
-            where connection_id = $1 and record_type = $2 and flags & 1 = 0
-              and last_verified_at <= clock_timestamp() - make_interval(secs => $4)
-              and (next_check_at is null or next_check_at <= clock_timestamp())
-            order by last_verified_at limit $3"#,
-        connection as ConnectionId,
-        record_type.as_str(),
-        i64::from(limit),
-        min_age.as_secs_f64(),
-    )
-    .fetch_all(db)
-    .await?;
-    Ok(ids)
-}
-
 /// The records of a type that were missing at their last look, longer than `min_age` ago, and wait
 /// for another, longest first: what a lost confirming job leaves behind.
 ///

@@ -8,13 +8,15 @@ use jiff::{SignedDuration, Timestamp};
 use sqlx::PgTransaction;
 
 use super::judge::{Held, Stamp, judge};
+use super::learn::{Lesson, learn};
 use super::payload::storable;
 use super::stored::content_hash;
 use super::{Finding, Flags, Look, MAX_LOOKS, Outcome, Verdict, WriteBatch};
 use crate::drift::ContentHash;
+use crate::freshness::grid::{GridEvidence, POINTS};
 use crate::ids::{ExternalId, Fence};
 use crate::store::inbox::Closed;
-use crate::store::{StoreError, drift_events, inbox, operations};
+use crate::store::{StoreError, drift_events, habits, inbox, operations, quality};
 
 /// How long a record about which nothing could be said is left out of the spot checks.
 const SET_ASIDE: Duration = Duration::from_mins(10);
@@ -27,6 +29,8 @@ const MOST_SIBLINGS: i64 = 10_000;
 /// A look, what the mirror held before it and what became of it.
 pub(in crate::store) struct Judged<'a> {
     pub(in crate::store) look: &'a Look,
+    /// What the mirror had.
+    pub(super) held: Held,
     pub(in crate::store) outcome: Outcome,
     /// The hash before; `None` where there was no record, or a deleted one.
     pub(in crate::store) old_hash: Option<ContentHash>,
@@ -51,11 +55,22 @@ impl<'a> Judged<'a> {
 
     /// Whether the platform says that the record changed less than `batch.young` ago.
     pub(in crate::store) fn is_young(&self, batch: &WriteBatch) -> bool {
-        let Finding::Found { remote_version: Some(changed_at), .. } = self.look.finding else {
-            return false;
-        };
+        let Some(changed_at) = self.version() else { return false };
         let young = SignedDuration::try_from(batch.young).unwrap_or(SignedDuration::MAX);
         batch.fetched_at.duration_since(changed_at) < young
+    }
+
+    /// When the record last changed, in the platform's own words.
+    pub(in crate::store) fn version(&self) -> Option<Timestamp> {
+        match self.look.finding {
+            Finding::Found { remote_version, .. } => remote_version,
+            _ => None,
+        }
+    }
+
+    /// When the look began that last found it different, before this one.
+    pub(in crate::store) fn changed_at(&self) -> Timestamp {
+        self.held.changed_at
     }
 
     /// The hash after; `None` where the record is gone.
@@ -75,7 +90,7 @@ impl<'a> Judged<'a> {
 /// history, the drift (opened and, as it is repaired here, closed) and the inbox: a notice in
 /// `close_notices` is deleted if the look answered its record.
 ///
-/// Eight statements at most, however many looks. Rows are locked in the order of their ids, so
+/// Twelve statements at most, however many looks. Rows are locked in the order of their ids, so
 /// that writes that overlap wait for each other and never deadlock.
 ///
 /// # Errors
@@ -103,24 +118,29 @@ pub async fn write(
     let mut judged: Vec<Judged<'_>> = looks
         .values()
         .map(|look| {
-            let held = held.get(&look.external_id).unwrap_or(&Held::NOTHING);
-            let outcome = judge(held, &look.finding, stamp, batch.confirm_after);
+            let held = held.get(&look.external_id).copied().unwrap_or(Held::NOTHING);
+            let outcome = judge(&held, &look.finding, stamp, batch.confirm_after);
             Judged {
                 look,
                 outcome,
-                keeps_payload: outcome == Outcome::Unchanged && is_version(held, &look.finding),
+                keeps_payload: outcome == Outcome::Unchanged && is_version(&held, &look.finding),
                 old_hash: held.hash.filter(|_| !held.flags.contains(Flags::DELETED)),
                 closed: None,
+                held,
             }
         })
         .collect();
 
-    update(tx, batch, &judged).await?;
     set_aside(tx, batch, &judged).await?;
     leave_alone(tx, batch, &judged).await?;
     close_notices(tx, batch, &mut judged).await?;
     let operations = operations::record(tx, batch, &judged).await?;
     let drifted = drift_events::record(tx, batch, &judged, &operations).await?;
+    let known = habits::of(&mut **tx, batch.connection, &batch.record_type).await?;
+    let (lessons, sum) = learn(&known, batch, &judged, &drifted);
+    update(tx, batch, &judged, &lessons).await?;
+    quality::judge(tx, batch, &judged, &drifted).await?;
+    habits::add(tx, batch.connection, &batch.record_type, &sum).await?;
 
     let verdicts: HashMap<&str, Verdict> = judged
         .iter()
@@ -187,7 +207,9 @@ async fn lock(
         r#"select external_id as "external_id: ExternalId", content_hash, schema_version, flags,
                   remote_version as "remote_version: jiff_sqlx::Timestamp",
                   fetched_at as "fetched_at: jiff_sqlx::Timestamp", fence as "fence: Fence",
-                  missing_since as "missing_since: jiff_sqlx::Timestamp"
+                  missing_since as "missing_since: jiff_sqlx::Timestamp",
+                  last_verified_at as "last_verified_at: jiff_sqlx::Timestamp",
+                  changed_at as "changed_at: jiff_sqlx::Timestamp", evidence
              from external_integrations
             where connection_id = $1 and record_type = $2 and external_id = any($3)
             order by external_id
@@ -208,6 +230,9 @@ async fn lock(
                 remote_version: row.remote_version.map(jiff_sqlx::Timestamp::to_jiff),
                 flags: Flags(row.flags),
                 missing_since: row.missing_since.map(jiff_sqlx::Timestamp::to_jiff),
+                last_verified_at: row.last_verified_at.to_jiff(),
+                changed_at: row.changed_at.to_jiff(),
+                evidence: row.evidence.as_deref().map(GridEvidence::from_bytes),
             };
             Ok((row.external_id, held))
         })
@@ -219,10 +244,13 @@ async fn update(
     tx: &mut PgTransaction<'_>,
     batch: &WriteBatch,
     judged: &[Judged<'_>],
+    lessons: &[Lesson],
 ) -> Result<(), StoreError> {
     let mut rows = Rows::default();
-    for judged in judged.iter().filter(|judged| judged.outcome.is_answer()) {
-        rows.push(judged);
+    for (judged, lesson) in judged.iter().zip(lessons) {
+        if judged.outcome.is_answer() {
+            rows.push(judged, lesson);
+        }
     }
     if rows.ids.is_empty() {
         return Ok(());
@@ -239,14 +267,19 @@ async fn update(
                 fence            = $5,
                 changed_at       = case when look.changed then $4 else record.changed_at end,
                 last_verified_at = case when look.mark = 2 then record.last_verified_at else $4 end,
-                next_check_at    = null,
+                next_check_at    = look.next_check_at,
+                not_before       = null,
+                evidence         = coalesce(look.evidence, record.evidence),
+                weight           = coalesce(look.weight, record.weight),
                 checks           = record.checks + 1,
                 changes          = record.changes + look.changed::integer,
                 seen_in_run      = case when look.mark = 0 then coalesce($6, record.seen_in_run)
                                         else record.seen_in_run end
            from unnest($3::text[], $7::text[], $8::bytea[], $9::integer[], $10::timestamptz[],
-                       $11::integer[], $12::boolean[])
-                as look (external_id, payload, hash, schema_version, remote_version, mark, changed)
+                       $11::integer[], $12::boolean[], $13::timestamptz[], $14::bytea[],
+                       $15::real[])
+                as look (external_id, payload, hash, schema_version, remote_version, mark, changed,
+                         next_check_at, evidence, weight)
           where record.connection_id = $1 and record.record_type = $2
             and record.external_id = look.external_id",
         batch.connection.0,
@@ -261,6 +294,9 @@ async fn update(
         &rows.remote_versions as &[Option<jiff_sqlx::Timestamp>],
         &rows.marks,
         &rows.changed,
+        &rows.next_checks as &[Option<jiff_sqlx::Timestamp>],
+        &rows.evidence as &[Option<[u8; 4 * POINTS]>],
+        &rows.weights as &[Option<f32>],
     )
     .execute(&mut **tx)
     .await?;
@@ -289,7 +325,8 @@ async fn set_aside(
               where connection_id = $1 and record_type = $2 and external_id = any($3)
                 for no key update skip locked)
          update external_integrations as record
-            set next_check_at = clock_timestamp() + make_interval(secs => $4)
+            set next_check_at = clock_timestamp() + make_interval(secs => $4),
+                not_before = clock_timestamp() + make_interval(secs => $4)
            from unclear
           where record.connection_id = unclear.connection_id
             and record.record_type = unclear.record_type
@@ -332,12 +369,13 @@ async fn leave_alone(
              select connection_id, record_type, external_id from external_integrations
               where connection_id = $1 and record_type = $2
                 and (external_id = any($3) or substring(external_id from '^.*/') = any($4))
-                and (next_check_at is null
-                     or next_check_at < clock_timestamp() + make_interval(secs => $5) - interval '1 hour')
+                and (not_before is null
+                     or not_before < clock_timestamp() + make_interval(secs => $5) - interval '1 hour')
               limit $6
                 for no key update skip locked)
          update external_integrations as record
-            set next_check_at = clock_timestamp() + make_interval(secs => $5)
+            set next_check_at = clock_timestamp() + make_interval(secs => $5),
+                not_before = clock_timestamp() + make_interval(secs => $5)
            from lost
           where record.connection_id = lost.connection_id
             and record.record_type = lost.record_type
@@ -367,11 +405,19 @@ struct Rows<'a> {
     marks: Vec<i32>,
     /// Whether it counts as a change of the record.
     changed: Vec<bool>,
+    /// What was learnt.
+    next_checks: Vec<Option<jiff_sqlx::Timestamp>>,
+    evidence: Vec<Option<[u8; 4 * POINTS]>>,
+    weights: Vec<Option<f32>>,
 }
 
 impl<'a> Rows<'a> {
-    fn push(&mut self, judged: &Judged<'a>) {
+    fn push(&mut self, judged: &Judged<'a>, lesson: &Lesson) {
         self.ids.push(judged.external_id());
+        self.next_checks.push(lesson.next_check_at.map(jiff_sqlx::Timestamp::from));
+        self.evidence.push(lesson.evidence.map(|evidence| evidence.to_bytes()));
+        #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
+        self.weights.push(lesson.weight.map(|weight| weight as f32));
         self.changed.push(matches!(
             judged.outcome,
             Outcome::Changed | Outcome::Deleted | Outcome::Restored
@@ -382,7 +428,7 @@ impl<'a> Rows<'a> {
             let keep = judged.keeps_payload;
             self.payloads.push((!keep).then(|| storable(payload.get())));
             self.hashes.push((!keep).then_some(hash.0));
-            self.schema_versions.push((!keep).then_some(i32::from(*schema_version)));
+            self.schema_versions.push((!keep).then_some(*schema_version));
             self.remote_versions.push(remote_version.map(jiff_sqlx::Timestamp::from));
             self.marks.push(0);
         } else {

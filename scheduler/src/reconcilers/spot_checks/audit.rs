@@ -1,0 +1,115 @@
+//! Draws audit samples: a fixed share of all spot checks, of random records, whatever the plan says.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use common::fleet::Connection;
+use common::freshness::{Belief as _, Evidence as _};
+use common::ids::{ConnectionId, ExternalId, RecordType};
+use common::store::{StoreError, quality, records};
+use jiff::Timestamp;
+use rand::rngs::StdRng;
+use rand::{RngExt as _, SeedableRng as _};
+use sqlx::PgPool;
+
+use super::choose::{Kind, later};
+
+/// Records from which the population is estimated.
+const SAMPLE: u32 = 256;
+/// For so long.
+const KEPT: Duration = Duration::from_mins(1);
+/// A type of which nothing is spot-checked has so many samples an hour.
+const LEAST_PER_HOUR: f64 = 6.0;
+/// Samples that wait for their look at a time, at least and at most.
+const IN_FLIGHT: (f64, f64) = (4.0, 500.0);
+const SECONDS_PER_DAY: f64 = 86_400.0;
+
+/// What is known of a record type as a whole.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Population {
+    /// How many records it has, nearly.
+    pub(super) records: f64,
+    /// What a look at one of them is worth, in the mean.
+    pub(super) value: f64,
+    taken_at: Timestamp,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Audit {
+    share: f64,
+    chance: StdRng,
+    populations: HashMap<(ConnectionId, RecordType), Population>,
+}
+
+impl Audit {
+    /// - `share`: of all spot checks.
+    /// - `seed`: of the draws.
+    pub(super) fn new(share: f64, seed: u64) -> Self {
+        Self { share, chance: StdRng::seed_from_u64(seed), populations: HashMap::new() }
+    }
+
+    /// The population of a type, as of a minute ago at most.
+    pub(super) async fn population(
+        &mut self,
+        db: &PgPool,
+        connection: &Connection,
+        kind: &Kind,
+        now: Timestamp,
+    ) -> Result<Population, StoreError> {
+        let key = (connection.id, kind.record_type.clone());
+        if let Some(known) = self.populations.get(&key).filter(|p| later(p.taken_at, KEPT) > now) {
+            return Ok(*known);
+        }
+        let start = self.chance.random();
+        let sampled = records::random(db, connection.id, &kind.record_type, start, SAMPLE).await?;
+        let notices = kind.habits.notices();
+        let values = sampled.records.iter().map(|(evidence, weight, age_seconds)| {
+            let belief = evidence.belief(&kind.habits.prior);
+            weight * belief.gain(&notices, age_seconds / SECONDS_PER_DAY).value
+        });
+        let (count, sum) =
+            values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
+        let value = if count > 0.0 { sum / count } else { 0.0 };
+        let known = Population { records: sampled.population, value, taken_at: now };
+        self.populations.insert(key, known);
+        Ok(known)
+    }
+
+    /// Draws as many records of a type as `looks` planned spot checks call for. A window of the
+    /// circle of hashes is drawn, its width fixed beforehand: each record is in it with the same
+    /// probability, and so is sampled without bias, however many turn out to be in it.
+    pub(super) async fn draw(
+        &mut self,
+        db: &PgPool,
+        connection: &Connection,
+        kind: &Kind,
+        population: Population,
+        looks: f64,
+        elapsed_hours: f64,
+    ) -> Result<u64, StoreError> {
+        if self.share <= 0.0 || population.records < 1.0 {
+            return Ok(0);
+        }
+        let wanted = looks * self.share / (1.0 - self.share) + LEAST_PER_HOUR * elapsed_hours;
+        let start = self.chance.random();
+        let share = wanted / population.records;
+        let limit = super::whole(10.0 * wanted + 50.0);
+        let record_type = &kind.record_type;
+        let ids = records::window(db, connection.id, record_type, start, share, limit).await?;
+        quality::draw(db, connection.id, record_type, &ids).await
+    }
+
+    /// The samples to have in the queue, those of runs too, the oldest first.
+    ///
+    /// - `capacity`: looks that the lane can make within the horizon.
+    pub(super) async fn waiting(
+        &self,
+        db: &PgPool,
+        connection: &Connection,
+        capacity: f64,
+    ) -> Result<Vec<(RecordType, ExternalId)>, StoreError> {
+        let most = (2.0 * self.share.max(0.05) * capacity).clamp(IN_FLIGHT.0, IN_FLIGHT.1);
+        quality::waiting(db, connection.id, super::whole(most)).await
+    }
+}

@@ -1,0 +1,241 @@
+//! Which records are looked at now, and which are put back. Pure.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use common::freshness::request::{Candidate, Offer, best, fill_batch, price_per_look};
+use common::freshness::{Belief as _, Evidence as _};
+use common::ids::RecordType;
+use common::job::Task;
+use common::store::habits::{Planning, TypeHabits, explores};
+use common::store::records::{PlannedRecord, Replanned};
+use jiff::{SignedDuration, Timestamp};
+
+const SECONDS_PER_DAY: f64 = 86_400.0;
+/// A record of a type that this version does not know is not looked at before so long.
+const UNKNOWN_FOR: Duration = Duration::from_hours(24);
+
+/// What the planner knows of one record type of a lane.
+#[derive(Clone, Debug)]
+pub(super) struct Kind {
+    /// Which.
+    pub(super) record_type: RecordType,
+    /// What is known of its records, with the lane's price.
+    pub(super) habits: TypeHabits,
+    /// The bounds, and how many records share a request.
+    pub(super) planning: Planning,
+    /// Requests that it may send within the horizon.
+    pub(super) requests: f64,
+    /// A scan that sees them all ends then: until that, planned looks are postponed.
+    pub(super) scanned_by: Option<Timestamp>,
+}
+
+/// What is to be done.
+#[derive(Debug, Default)]
+pub(super) struct Choice {
+    /// The records to look at, by their place among those that were given.
+    pub(super) chosen: Vec<usize>,
+    /// The requests that this takes,
+    pub(super) requests: f64,
+    /// and what they are worth together, in weighted days of freshness.
+    pub(super) value: f64,
+    /// Requests that are worth their price, chosen or not.
+    pub(super) due_requests: f64,
+    /// Looks that are moved: those that are chosen, and those that are not worth it yet.
+    pub(super) moved: Vec<Replanned>,
+}
+
+/// A record as it stands now.
+struct Standing {
+    /// What a look is worth.
+    value: f64,
+    /// It has to be looked at, whatever it is worth.
+    forced: bool,
+}
+
+/// One request.
+struct Request {
+    kind: usize,
+    records: Vec<usize>,
+    value: f64,
+    /// By what requests are compared.
+    rank: f64,
+    worth_it: bool,
+}
+
+/// Chooses from the records that come due first.
+///
+/// Records that can share a request are planned together: the room in a request is filled with
+/// those that nearly are due, which cost nothing more. Requests are taken by what they are worth,
+/// as far as `requests` and the quotas of their kinds reach. What came due under an older price and
+/// is not worth today's is put back to when it will be.
+///
+/// - `rows`: ordered by when they come due; some may not be due yet.
+/// - `price`: lambda, for one request.
+/// - `requests`: how many may be sent now.
+/// - `reserve`: how long a record that is chosen is left alone, should its check be lost.
+pub(super) fn choose(
+    rows: &[PlannedRecord],
+    kinds: &[Kind],
+    now: Timestamp,
+    price: f64,
+    requests: f64,
+    reserve: Duration,
+) -> Choice {
+    let mut choice = Choice::default();
+    let mut due: BTreeMap<(usize, String), Vec<Candidate<usize>>> = BTreeMap::new();
+    let mut forced: Vec<bool> = vec![false; rows.len()];
+    let mut nearly: BTreeMap<(usize, String), Vec<Candidate<usize>>> = BTreeMap::new();
+    for (place, row) in rows.iter().enumerate() {
+        let is_planned = row.next_check_at.is_some_and(|next| next <= now);
+        let Some((index, kind)) =
+            kinds.iter().enumerate().find(|(_, kind)| kind.record_type == row.record_type)
+        else {
+            if is_planned {
+                choice.moved.push(moved(row, later(now, UNKNOWN_FOR), false));
+            }
+            continue;
+        };
+        if let Some(end) = kind.scanned_by.filter(|end| *end > now) {
+            if is_planned {
+                choice.moved.push(moved(row, end, false));
+            }
+            continue;
+        }
+        let at = next_look(row, kind, kind.planning.looks_per_request);
+        let standing = standing(row, kind, now, price);
+        let candidate = Candidate { key: place, value: standing.value };
+        let group = (index, group(row));
+        if at <= now {
+            if let Some(forced) = forced.get_mut(place) {
+                *forced = standing.forced;
+            }
+            due.entry(group).or_default().push(candidate);
+        } else if is_planned {
+            choice.moved.push(moved(row, at, false));
+        } else if may_be_looked_at(row, kind, now) {
+            nearly.entry(group).or_default().push(candidate);
+        }
+    }
+
+    let mut offers = Vec::new();
+    for ((index, group), candidates) in due {
+        let Some(kind) = kinds.get(index) else { continue };
+        let near = nearly.get(&(index, group)).map(Vec::as_slice).unwrap_or_default();
+        share(&mut offers, index, kind, candidates, near, &forced, price);
+    }
+    offers.sort_by(|a, b| b.rank.total_cmp(&a.rank));
+
+    let mut left: Vec<f64> = kinds.iter().map(|kind| kind.requests).collect();
+    let mut left_in_all = requests;
+    for offer in offers {
+        let Some(kind) = kinds.get(offer.kind) else { continue };
+        if !offer.worth_it {
+            // The few of their group: they are worth a request of their own a little later.
+            for row in offer.records.iter().filter_map(|place| rows.get(*place)) {
+                let looks = u32::try_from(offer.records.len()).unwrap_or(1);
+                let at = next_look(row, kind, looks).max(later(now, Duration::from_secs(1)));
+                choice.moved.push(moved(row, at, false));
+            }
+            continue;
+        }
+        choice.due_requests += 1.0;
+        let Some(left) = left.get_mut(offer.kind) else { continue };
+        if left_in_all < 1.0 || *left < 1.0 {
+            continue;
+        }
+        (left_in_all, *left) = (left_in_all - 1.0, *left - 1.0);
+        choice.requests += 1.0;
+        choice.value += offer.value;
+        for place in offer.records {
+            let Some(row) = rows.get(place) else { continue };
+            choice.moved.push(moved(row, later(now, reserve), true));
+            choice.chosen.push(place);
+        }
+    }
+    choice
+}
+
+/// Makes requests of the records of one group that are due, the most valuable together, the last
+/// one filled with those that nearly are.
+fn share(
+    offers: &mut Vec<Request>,
+    index: usize,
+    kind: &Kind,
+    mut due: Vec<Candidate<usize>>,
+    near: &[Candidate<usize>],
+    forced: &[bool],
+    price: f64,
+) {
+    let size = usize::try_from(kind.planning.looks_per_request).unwrap_or(1).max(1);
+    due.sort_by(|a, b| b.value.total_cmp(&a.value));
+    for part in due.chunks(size) {
+        let mut records = part.to_vec();
+        if records.len() < size {
+            let mut near = near.to_vec();
+            records.extend_from_slice(fill_batch(&mut near, size - part.len()));
+        }
+        let offer = match records.as_slice() {
+            [one] => Offer::single(one.value),
+            many => Offer::batch(many),
+        };
+        let must = part.iter().any(|candidate| forced.get(candidate.key) == Some(&true));
+        offers.push(Request {
+            kind: index,
+            value: offer.value,
+            rank: if must { offer.value.max(price) } else { offer.value },
+            worth_it: must || best([offer], price).is_some(),
+            records: if must || best([offer], price).is_some() {
+                records.iter().map(|candidate| candidate.key).collect()
+            } else {
+                part.iter().map(|candidate| candidate.key).collect()
+            },
+        });
+    }
+}
+
+/// When a record is looked at next, at today's price.
+pub(super) fn next_look(row: &PlannedRecord, kind: &Kind, looks_per_request: u32) -> Timestamp {
+    let planning = Planning { looks_per_request, ..kind.planning.clone() };
+    let explores = explores(&row.external_id, row.last_verified_at);
+    let days = kind.habits.next_age_days(&row.evidence, row.weight, &planning, explores);
+    let age = Duration::try_from_secs_f64(days * SECONDS_PER_DAY).unwrap_or(planning.max_age);
+    let at = later(row.last_verified_at, age);
+    row.not_before.map_or(at, |not_before| at.max(not_before))
+}
+
+fn standing(row: &PlannedRecord, kind: &Kind, now: Timestamp, price: f64) -> Standing {
+    let age_days = now.duration_since(row.last_verified_at).as_secs_f64() / SECONDS_PER_DAY;
+    let belief = row.evidence.belief(&kind.habits.prior);
+    let value = row.weight * belief.gain(&kind.habits.notices(), age_days).value;
+    let worth = price_per_look(price, f64::from(kind.planning.looks_per_request));
+    // Due and not worth it: it is looked at to learn, or because it is too old.
+    Standing { value, forced: value < worth * (1.0 - 1e-6) }
+}
+
+/// Also a record that is taken along is no younger than it may be.
+fn may_be_looked_at(row: &PlannedRecord, kind: &Kind, now: Timestamp) -> bool {
+    later(row.last_verified_at, kind.planning.min_age) <= now
+        && row.not_before.is_none_or(|not_before| not_before <= now)
+}
+
+/// What records that can share a request have in common.
+fn group(row: &PlannedRecord) -> String {
+    let (record_type, external_id) = (row.record_type.clone(), row.external_id.clone());
+    Task::Check { record_type, external_id }.job_id().group().to_owned()
+}
+
+pub(super) fn moved(row: &PlannedRecord, next_check_at: Timestamp, reserved: bool) -> Replanned {
+    Replanned {
+        record_type: row.record_type.clone(),
+        external_id: row.external_id.clone(),
+        was: row.next_check_at,
+        next_check_at,
+        reserved,
+    }
+}
+
+pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
+    let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
+    at.saturating_add(by).unwrap_or(Timestamp::MAX)
+}
