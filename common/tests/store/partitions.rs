@@ -43,3 +43,21 @@ async fn retention_drops_whole_days_and_no_day_too_many(db: PgPool) {
     assert_eq!(drop_partitions(&scene.db, Duration::ZERO).await.unwrap(), 0);
     assert_eq!(count(&scene.db, "sync_operations").await, 1);
 }
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_write_that_meets_the_making_of_a_partition_waits_for_it(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let mut making = scene.db.begin().await.unwrap();
+    sqlx::query("select ensure_sync_operations_partitions(0)").execute(&mut *making).await.unwrap();
+    let blocked = "select count(*) from pg_stat_activity
+                    where datname = current_database() and wait_event_type = 'Lock'";
+    let commit = async {
+        while sqlx::query_scalar::<_, i64>(blocked).fetch_one(&scene.db).await.unwrap() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        making.commit().await.unwrap();
+    };
+    let (_, ()) = tokio::join!(scene.look(1, found("a", 1)), commit);
+    assert_eq!(count(&scene.db, "sync_operations_default").await, 0);
+    assert_eq!(count(&scene.db, "sync_operations").await, 1);
+}
