@@ -34,7 +34,9 @@ struct Ingress {
 ///
 /// When it cannot start: see [`Fleet::open`]; or the address cannot be listened on.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let fleet = Fleet::open(config).await?;
+    let opening = Fleet::open(config);
+    let Some(fleet) = lifecycle.soft().run_until_cancelled(opening).await else { return Ok(()) };
+    let fleet = fleet?;
     let listen = config.ingress.listen;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;

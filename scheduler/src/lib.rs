@@ -28,7 +28,9 @@ const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 ///
 /// When it cannot start: see [`Fleet::open`]; or a schedule of the configuration makes no sense.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let fleet = Fleet::open(config).await?;
+    let opening = Fleet::open(config);
+    let Some(fleet) = lifecycle.soft().run_until_cancelled(opening).await else { return Ok(()) };
+    let fleet = fleet?;
     Bulk::check(&fleet)?;
     let metrics = Metrics::default();
     let direct = config.postgres.direct().clone();

@@ -30,7 +30,9 @@ use crate::line::Lines;
 ///
 /// When it cannot start; see [`Fleet::open`].
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
-    let fleet = Fleet::open(config).await?;
+    let opening = Fleet::open(config);
+    let Some(fleet) = lifecycle.soft().run_until_cancelled(opening).await else { return Ok(()) };
+    let fleet = fleet?;
     let waiters = fleet.waiters()?;
     let worker = Arc::new(worker(config, fleet, Arc::new(Tasks))?);
 

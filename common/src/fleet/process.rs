@@ -4,11 +4,17 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
+use anyhow::anyhow;
 use clap::Parser;
+use tokio::time::sleep;
 
 use crate::config::Config;
 use crate::lifecycle::{Lifecycle, run_main};
 use crate::telemetry;
+
+/// From the hard stop to the end, whatever hangs: jobs are handed back and tokens that are being
+/// renewed written down by then.
+const LAST_WAIT: Duration = Duration::from_secs(15);
 
 #[derive(Parser)]
 #[command(version)]
@@ -39,8 +45,17 @@ pub fn process_main(
             log_filter: &config.telemetry.log_filter,
         })?;
         let lifecycle = Lifecycle::start(drain(&config))?;
-        let outcome = run(&config, &lifecycle).await;
+        let outcome = tokio::select! {
+            outcome = run(&config, &lifecycle) => outcome,
+            () = overdue(&lifecycle) => Err(anyhow!("did not end in time: what ran is dropped")),
+        };
         telemetry.shutdown().await;
         outcome
     })
+}
+
+/// Returns when the hard stop was long enough ago.
+async fn overdue(lifecycle: &Lifecycle) {
+    lifecycle.hard().cancelled().await;
+    sleep(LAST_WAIT).await;
 }
