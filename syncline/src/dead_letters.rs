@@ -125,9 +125,8 @@ async fn show(db: &PgPool, id: i64, as_json: bool) -> anyhow::Result<Answer> {
 /// enqueues it. What is not enqueued is by the scheduler.
 async fn replay(config: &Config, db: &PgPool, selection: &Selection) -> anyhow::Result<Answer> {
     let (letters, more) = select(db, selection).await?;
-    // A task that this version does not know stays where it is.
-    let (known, unknown): (Vec<_>, Vec<_>) =
-        letters.into_iter().partition(|letter| task(letter).is_some());
+    // What this version does not know stays where it is.
+    let (known, unknown): (Vec<_>, Vec<_>) = letters.into_iter().partition(is_known);
     if selection.dry_run {
         let answer =
             Answer::text(format!("{}\n\n{} would be replayed", to_table(&known), known.len()));
@@ -240,7 +239,9 @@ fn annotate(answer: Answer, more: bool, unknown: usize) -> Answer {
     if unknown == 0 {
         return answer;
     }
-    answer.note(format!("{unknown} are of a task that this version does not know: they stay"))
+    answer.note(format!(
+        "{unknown} are of a task or a record type that this version does not know: they stay"
+    ))
 }
 
 /// The letters that are meant, and whether there are more.
@@ -295,6 +296,16 @@ fn no_such(id: i64) -> String {
 
 fn task(letter: &DeadLetter) -> Option<Task> {
     Task::try_from(&letter.job_id).ok()
+}
+
+/// Whether there can be a job for it.
+fn is_known(letter: &DeadLetter) -> bool {
+    let Some(Task::Check { record_type, .. } | Task::Scan { record_type }) = task(letter) else {
+        return false;
+    };
+    named::platform_of(&letter.lane)
+        .and_then(|platform| named::record_kind(platform, record_type.as_str()))
+        .is_ok()
 }
 
 fn to_table(letters: &[DeadLetter]) -> String {
