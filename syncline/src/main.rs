@@ -16,6 +16,7 @@ mod named;
 mod plan;
 mod probe;
 mod repair;
+mod roles;
 mod rotate_key;
 mod status;
 mod stores;
@@ -55,6 +56,9 @@ enum Command {
     /// Bring the tables in Postgres up to date; needs a connection that does not go through a
     /// pooling proxy.
     Migrate,
+    /// Print the SQL that makes a role with least rights for each process: for psql, as a user of
+    /// Postgres who owns the tables and may create roles.
+    Roles,
     /// Read the configuration and every secret it names, and say what would be run with.
     CheckConfig,
     /// How the mirror stands: connections, records, operations, bulk runs.
@@ -124,6 +128,7 @@ impl Command {
         match self {
             Self::NewKey => return rotate_key::new_key(),
             Self::Plan(arguments) => return plan::run(&arguments),
+            Self::Roles => return Ok(roles::run()),
             Self::Hash(arguments) => return hash::run(&arguments),
             Self::VerifyWebhook(arguments) => return verify_webhook::run(&arguments),
             _ => {}
@@ -136,6 +141,7 @@ impl Command {
             Self::Alerts(arguments) => alerts::run(&config, &arguments).await,
             Self::Connections(command) => connections::run(&config, command).await,
             Self::NewKey => rotate_key::new_key(),
+            Self::Roles => Ok(roles::run()),
             Self::RotateKey(arguments) => rotate_key::run(&config, &arguments).await,
             Self::Sync(arguments) => sync::run(&config, &arguments).await,
             Self::Check(arguments) => check::run(&config, &arguments).await,
@@ -185,6 +191,7 @@ mod tests {
             "syncline connections repair klaviyo/main --dry-run",
             "syncline connections remove klaviyo/main",
             "syncline new-key",
+            "syncline roles",
             "syncline rotate-key --dry-run",
             "syncline sync --connection klaviyo/main --record-type profile",
             "syncline sync --connection klaviyo/main --record-type profile --full",
