@@ -46,6 +46,10 @@ grant select, insert on sync_operations to syncline_worker;
 grant usage on sequence sync_operations_id to syncline_worker;
 grant select, insert, update on drift_events to syncline_worker;
 grant select, insert, update on dead_letters to syncline_worker;
+grant select, insert, update on record_habits, quality_hours, alerts to syncline_worker;
+grant select, insert, update, delete on quality_samples to syncline_worker;
+grant select, update on webhook_senders to syncline_worker;
+grant select on lane_prices, excluded_fields to syncline_worker;
 
 -- The ingress accepts, and reads nothing of the mirror.
 grant insert on inbox to syncline_ingress;
@@ -54,11 +58,16 @@ grant insert on inbox to syncline_ingress;
 grant select on inbox, external_integrations, dead_letters to syncline_scheduler;
 grant select, insert, update, delete on bulk_runs, schedules, schedule_ticks to syncline_scheduler;
 grant select, delete on sent_requests, drift_events to syncline_scheduler;
-grant select, insert, update on leadership to syncline_scheduler;
+grant select, insert, update on leadership, lane_prices, record_habits, webhook_senders
+    to syncline_scheduler;
+grant select, insert, update, delete on alerts, quality_samples, quality_hours to syncline_scheduler;
+grant select on excluded_fields to syncline_scheduler;
 grant execute on function ensure_sync_operations_partitions(integer) to syncline_scheduler;
 grant execute on function drop_sync_operations_partitions(interval) to syncline_scheduler;
 
 -- The console shows, and sees no secret, sealed or not.
 grant select on connections, inbox, bulk_runs, external_integrations, sync_operations, drift_events,
-                dead_letters, schedules, schedule_ticks, leadership
+                dead_letters, schedules, schedule_ticks, leadership, alerts, webhook_senders,
+                record_habits, lane_prices, quality_samples, quality_hours, excluded_fields,
+                flipping_fields
     to syncline_console;

@@ -13,7 +13,7 @@ use tests::scene::database_url;
 #[sqlx::test(migrations = false)]
 async fn quick_figures_are_all_measured(db: PgPool) -> anyhow::Result<()> {
     store::migrate(&db).await?;
-    let stores = Stores { redis_url: env::var("REDIS_URL")?, database_url: database_url(&db)? };
+    let stores = Stores { redis_url: env::var("REDIS_URL")?, database_url: database_url(&db) };
     let mut figures = Figures::default();
     bench::queue(&stores, &Effort::quick(1), None, &mut figures).await?;
 

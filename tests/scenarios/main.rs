@@ -8,8 +8,6 @@ mod bench;
 #[cfg(test)]
 mod discord;
 #[cfg(test)]
-mod door;
-#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod hints;

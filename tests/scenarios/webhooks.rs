@@ -6,9 +6,9 @@ use reqwest::{Method, StatusCode};
 use simulator::{Platform, RecordId, RecordType};
 use sqlx::PgPool;
 use tests::config_file::{EVENTBRITE, EVENTBRITE_ENDPOINT, KLAVIYO, KLAVIYO_ENDPOINT};
+use tests::fault::Way;
 use tests::scene::{Scene, Setup};
 
-use crate::door::Door;
 use crate::receiver::{Post, Receiver};
 use crate::verbs::{
     NO_SPOT_CHECKS, arrived, edit, edit_again, held, history, hold, mirrored, requests,
@@ -165,8 +165,8 @@ async fn a_notice_during_the_fetch_causes_one_more(db: PgPool) -> anyhow::Result
 async fn while_postgres_is_away_platforms_are_asked_to_send_again(
     db: PgPool,
 ) -> anyhow::Result<()> {
-    let door = Door::to("DATABASE_URL").await?;
-    let setup = Setup { postgres: Some(door.address()), ..Setup::default() };
+    let way = Way::to("DATABASE_URL").await?;
+    let setup = Setup { postgres: Some(way.address()), ..Setup::default() };
     let mut scene = Scene::new(db, setup).await?;
     let (_, genuine) = intercepted(&scene, RecordType::Profile).await?;
     scene.start_ingress().await?;
@@ -174,7 +174,7 @@ async fn while_postgres_is_away_platforms_are_asked_to_send_again(
     let before = edit(&scene, RecordType::Profile)?;
     mirrored(&mut scene, &[before]).await?;
 
-    door.shut();
+    way.shut();
     let refused = scene.http.response(delivery(&scene, &genuine_path(), &genuine)).await?;
     assert_eq!(refused.status(), StatusCode::SERVICE_UNAVAILABLE);
     let seconds: u64 = refused.headers().get(RETRY_AFTER).context("when")?.to_str()?.parse()?;
@@ -186,15 +186,15 @@ async fn while_postgres_is_away_platforms_are_asked_to_send_again(
             Ok(scene.platforms.stats().klaviyo.webhooks.answered_5xx > 0)
         })
         .await?;
-    door.open();
+    way.open();
     mirrored(&mut scene, &[during]).await
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn while_redis_is_away_webhooks_are_accepted_and_wait(db: PgPool) -> anyhow::Result<()> {
-    let door = Door::to("REDIS_URL").await?;
+    let way = Way::to("REDIS_URL").await?;
     let settings = NO_SPOT_CHECKS.to_owned();
-    let setup = Setup { redis: Some(door.address()), settings, ..Setup::default() };
+    let setup = Setup { redis: Some(way.address()), settings, ..Setup::default() };
     let mut scene = Scene::new(db, setup).await?;
     scene.start_ingress().await?;
     scene.start_worker();
@@ -203,14 +203,14 @@ async fn while_redis_is_away_webhooks_are_accepted_and_wait(db: PgPool) -> anyho
     mirrored(&mut scene, &[before]).await?;
     scene.comes_to_rest(KLAVIYO).await?;
 
-    door.shut();
+    way.shut();
     let during = edit(&scene, RecordType::Profile)?;
     arrived(&mut scene, Platform::Klaviyo, 2).await?;
     assert_eq!(scene.count("select count(*) from inbox").await?, 1);
     let webhooks = scene.platforms.stats().klaviyo.webhooks;
     assert_eq!((webhooks.attempts, webhooks.answered_2xx), (2, 2), "taken at once");
 
-    door.open();
+    way.open();
     mirrored(&mut scene, &[during]).await
 }
 

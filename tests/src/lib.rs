@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod config_file;
 pub mod demo;
+pub mod fault;
 pub mod http;
 pub mod mirror;
 pub mod program;

@@ -115,6 +115,17 @@ impl Program {
     }
 }
 
+impl Program {
+    /// Where a program of this workspace is.
+    ///
+    /// # Errors
+    ///
+    /// When it was not built.
+    pub fn path(name: &str) -> anyhow::Result<PathBuf> {
+        binary(name)
+    }
+}
+
 /// The program beside this one, or (for tests) one folder above.
 fn binary(name: &str) -> anyhow::Result<PathBuf> {
     let this = std::env::current_exe()?;

@@ -24,6 +24,7 @@ pub mod servers;
 
 pub mod bench;
 pub mod cargo;
+pub mod chaos;
 pub mod ci;
 pub mod demo;
 pub mod dev;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 use xtask::{
     bench,
     cargo::Workspace,
-    ci, demo,
+    chaos, ci, demo,
     dev::Dev,
     signals::{Interrupted, Signals},
     sqlx,
@@ -43,6 +43,16 @@ enum Task {
     /// jobs_per_s, and if it likes name, redis_cpu_us_per_job and bytes_per_job. There is one for
     /// BullMQ in tests/peers/bullmq.
     Bench(bench::Arguments),
+    /// Breaks things at random under load - processes, servers, sockets - and says at the end whether
+    /// anything was lost, done twice or sent over a quota.
+    Chaos {
+        /// How long.
+        #[arg(long, default_value_t = 60, value_parser = clap::value_parser!(u32).range(1..=3600))]
+        seconds: u32,
+        /// The same seed plans the same blows; the plan is printed first.
+        #[arg(long, default_value_t = 1)]
+        seed: u64,
+    },
     /// Runs all tests, or those that the arguments name.
     Test {
         /// Also the tests that take minutes.
@@ -82,6 +92,7 @@ fn run(task: Task) -> anyhow::Result<ExitCode> {
     match task {
         Task::Demo { seconds, args } => demo::run(&workspace, seconds, &args, &signals),
         Task::Bench(arguments) => bench::run(&workspace, &arguments, &signals),
+        Task::Chaos { seconds, seed } => chaos::run(&workspace, seconds, seed, &signals),
         Task::Test { long, args } => test::run(&workspace, &Selection { args, long }, &signals),
         Task::Ci => ci::run(&workspace, &signals),
         Task::Up => Dev::new(workspace.places())?.up(&signals).map(|()| ExitCode::SUCCESS),

@@ -107,6 +107,14 @@ impl Server {
         lines.get(lines.len().saturating_sub(20)..).unwrap_or_default().join("\n")
     }
 
+    /// SIGKILL, as a crash would: it gets no chance to tidy up.
+    pub fn kill(mut self) {
+        if let Some(mut child) = self.child.take() {
+            kill_group(pid_of(&child), Signal::KILL);
+            drop(child.wait());
+        }
+    }
+
     /// Gives the guard up: the server goes on after us, and its record says which it is.
     pub fn leave_running(mut self) {
         self.child = None;

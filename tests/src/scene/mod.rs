@@ -23,10 +23,11 @@ use uuid::Uuid;
 use crate::config_file::{Addresses, ConfigFolder, endpoint};
 use crate::http::Http;
 use crate::program::Program;
-use setup::{SETTINGS, merge};
+use setup::SETTINGS;
 use stores::by_way_of;
 
 pub use setup::Setup;
+pub(crate) use setup::merge;
 pub use stores::database_url;
 
 /// A running story. What was started ends with it.
@@ -69,7 +70,7 @@ impl Scene {
         let environment = vec![
             ("SYNCLINE__REDIS__URL".to_owned(), by_way_of(setup.redis, &redis_url)?),
             ("SYNCLINE__REDIS__NAMESPACE".to_owned(), Uuid::now_v7().to_string()),
-            ("SYNCLINE__POSTGRES__URL".to_owned(), by_way_of(setup.postgres, &database_url(&db)?)?),
+            ("SYNCLINE__POSTGRES__URL".to_owned(), by_way_of(setup.postgres, &database_url(&db))?),
         ];
         let pairs: Vec<(&str, &str)> =
             environment.iter().map(|(k, v)| (k.as_str(), v.as_str())).collect();

@@ -122,7 +122,7 @@ listen = "127.0.0.1:0"
 "#;
 
 /// `over` laid over `usual`, section by section.
-pub(super) fn merge(usual: &str, over: &str) -> anyhow::Result<String> {
+pub(crate) fn merge(usual: &str, over: &str) -> anyhow::Result<String> {
     let mut merged: toml::Table = usual.parse()?;
     for (section, keys) in over.parse::<toml::Table>()? {
         match (merged.get_mut(&section), keys) {

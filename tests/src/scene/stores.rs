@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use anyhow::{Context, anyhow};
 use redis::AsyncCommands;
-use sqlx::PgPool;
+use sqlx::{ConnectOptions, PgPool};
 use url::Url;
 
 use super::Scene;
@@ -47,16 +47,10 @@ impl Scene {
 }
 
 /// The address of the database that `db` is connected to.
-///
-/// # Errors
-///
-/// When `DATABASE_URL` is not set.
-pub fn database_url(db: &PgPool) -> anyhow::Result<String> {
-    let url = std::env::var("DATABASE_URL").context("DATABASE_URL: run cargo xtask test")?;
-    let mut url = Url::parse(&url)?;
-    let options = db.connect_options();
-    url.set_path(options.get_database().context("the pool has a database")?);
-    Ok(url.into())
+pub fn database_url(db: &PgPool) -> String {
+    let mut url = db.connect_options().to_url_lossy();
+    url.set_query(None);
+    url.into()
 }
 
 /// The same server behind another address.

@@ -1,0 +1,128 @@
+//! Processes that are killed, frozen and replaced under load.
+
+use std::time::Duration;
+
+use sqlx::PgPool;
+use tests::fault::{Crew, Member};
+use tests::scene::{Scene, Setup};
+use tokio::time::timeout;
+
+/// Of the usual settings of a story.
+const LEASE: Duration = Duration::from_secs(2);
+const A_WHILE: Duration = Duration::from_millis(700);
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn workers_are_killed(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    for number in [1, 2, 1, 2] {
+        crew.busy(A_WHILE).await?;
+        crew.kill(Member::Worker(number)).await?;
+        crew.begin(Member::Worker(number))?;
+    }
+    let took = crew.recovers("a worker is killed").await?;
+    assert!(took < LEASE + Duration::from_secs(2), "{took:?}");
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_worker_freezes_for_longer_than_its_lease_and_wakes_up(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    crew.busy(A_WHILE).await?;
+    crew.member(Member::Worker(1))?.signal("STOP").await?;
+    crew.busy(LEASE + A_WHILE).await?;
+    crew.member(Member::Worker(1))?.signal("CONT").await?;
+    crew.busy(A_WHILE).await?;
+    crew.recovers("a worker freezes past its lease").await?;
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn both_schedulers_are_killed_one_after_the_other(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    for number in [1, 2] {
+        crew.busy(A_WHILE).await?;
+        crew.kill(Member::Scheduler(number)).await?;
+        crew.begin(Member::Scheduler(number))?;
+    }
+    crew.busy(A_WHILE).await?;
+    crew.recovers("a scheduler is killed").await?;
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn the_ingress_is_killed_and_platforms_send_again(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    for _ in ["once", "twice"] {
+        crew.busy(A_WHILE).await?;
+        crew.kill(Member::Ingress).await?;
+        crew.busy(A_WHILE).await?;
+        crew.begin(Member::Ingress)?;
+    }
+    crew.recovers("the ingress is killed").await?;
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn everybody_is_killed_at_once(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    crew.busy(A_WHILE).await?;
+    for member in Member::ALL {
+        crew.kill(member).await?;
+    }
+    crew.busy(A_WHILE).await?;
+    for member in Member::ALL {
+        crew.begin(member)?;
+    }
+    crew.recovers("all processes are killed").await?;
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn everybody_is_replaced_as_by_a_deploy(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start_with(db, "[worker]\nmax_attempts = 1\n").await?;
+    for member in Member::ALL {
+        crew.busy(A_WHILE).await?;
+        assert_eq!(crew.stop(member).await?.code(), Some(0), "{member:?}");
+        crew.begin(member)?;
+    }
+    crew.recovers("all processes are replaced").await?;
+    Ok(())
+}
+
+/// A database that falls silent keeps nobody from ending at the second signal.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_second_signal_ends_every_process_while_postgres_is_silent(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    crew.busy(A_WHILE).await?;
+    crew.to_postgres.silence();
+    crew.busy(A_WHILE).await?;
+    for (stopped, member) in (1..).zip(Member::ALL) {
+        crew.member(member)?.signal("TERM").await?;
+        // Two that come at once are one.
+        crew.scene
+            .until("it has heard the first", async |scene| {
+                let log = std::fs::read_to_string(scene.folder.path().join("log"))?;
+                Ok(log.matches("nothing new begins").count() == stopped)
+            })
+            .await?;
+        let program = crew.member(member)?;
+        // It may have ended with the first.
+        drop(program.signal("TERM").await);
+        let ended = timeout(Duration::from_secs(8), program.end()).await;
+        assert!(ended.is_ok(), "{member:?} does not end");
+    }
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_process_that_waits_for_a_store_stops_when_it_is_told(db: PgPool) -> anyhow::Result<()> {
+    let scene = Scene::new(db, Setup::default()).await?;
+    let nowhere = [("SYNCLINE__POSTGRES__URL", "postgres://a:b@127.0.0.1:1/c")];
+    let mut worker = scene.start_program("syncline-worker", &nowhere)?;
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert!(worker.ended()?.is_none(), "it waits");
+    assert_eq!(worker.stop().await?.code(), Some(0), "and needs no store to stop");
+    Ok(())
+}
