@@ -209,12 +209,12 @@ fn refuse_near_misses(key: &str, tree: &mut Value, defaults: &Value, problems: &
         let key = if key.is_empty() { name.clone() } else { format!("{key}.{name}") };
         let default = get(defaults, &key);
         let what = match (&value.kind, default.map(|d| &d.kind)) {
-            (ValueKind::Boolean(_), Some(ValueKind::Boolean(_))) => continue,
+            (ValueKind::Boolean(_), Some(ValueKind::Boolean(_)))
+            | (ValueKind::Float(_), Some(ValueKind::Float(_))) => continue,
             (ValueKind::I64(_) | ValueKind::Float(_), Some(ValueKind::Boolean(_))) => {
                 "must be true or false"
             }
             (ValueKind::Boolean(_), _) => "is neither true nor false: write what the default shows",
-            (ValueKind::Float(_), Some(ValueKind::Float(_))) => continue,
             (ValueKind::Float(_), _) => "must be a whole number",
             _ => {
                 refuse_near_misses(&key, value, defaults, problems);

@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use anyhow::{Context, anyhow};
+use anyhow::anyhow;
 use redis::AsyncCommands;
 use sqlx::{ConnectOptions, PgPool};
 use url::Url;
