@@ -14,12 +14,12 @@ use common::telemetry::Metrics;
 use tokio::task::JoinSet;
 
 use leader::{Leader, Tenure};
-use reconcilers::{Bulk, Depths, Retention, Senders, SpotChecks, Sweep};
+use reconcilers::{Budgets, Bulk, Depths, Retention, Senders, SpotChecks, Sweep};
 pub use repeat::{Reconcile, repeat};
 
 /// How often old history is dropped and new partitions are made.
 const RETENTION_EVERY: Duration = Duration::from_mins(10);
-/// How often the depths of the lanes are measured.
+/// How often the depths of the lanes are measured, and error budgets looked at.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
 /// Schedules, or waits for its turn, until the lifecycle stops.
@@ -79,6 +79,7 @@ async fn reconcile(
     if !settings.watch_senders_every.is_zero() {
         tasks.spawn(repeat(Senders::new(fleet.clone()), settings.tick, tenure.clone()));
     }
+    tasks.spawn(repeat(Budgets::new(fleet.clone()), DEPTHS_EVERY, tenure.clone()));
     tasks.spawn(repeat(Depths::new(fleet, metrics), DEPTHS_EVERY, tenure));
     // One that panicked begins anew with all others.
     while let Some(ended) = tasks.join_next().await {

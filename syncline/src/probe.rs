@@ -221,4 +221,8 @@ impl Permits for ProbePermits<'_> {
         let observed = self.fleet.queue.observe(self.connection.lane(), &[report]).await;
         drop(observed);
     }
+
+    async fn failed(&self) {
+        self.fleet.count_failure(self.connection).await;
+    }
 }

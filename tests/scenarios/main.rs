@@ -6,6 +6,8 @@ mod accounts;
 #[cfg(test)]
 mod bench;
 #[cfg(test)]
+mod budgets;
+#[cfg(test)]
 mod discord;
 #[cfg(test)]
 mod faults;

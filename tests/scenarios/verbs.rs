@@ -6,7 +6,7 @@ use anyhow::bail;
 use common::ids::Lane;
 use common::store::bulk_runs::{self, NewRun, RunId};
 use serde_json::Value;
-use simulator::{ChangeKind, ChangeRequest, GateRule, Platform, RecordId, RecordType};
+use simulator::{ChangeKind, ChangeRequest, GateRule, Platform, RecordId, RecordType, World};
 use tests::scene::Scene;
 
 /// How long an answer takes at most until the gate holds it.
@@ -192,7 +192,12 @@ pub(crate) async fn held(scene: &Scene, answers: u64) -> anyhow::Result<()> {
 
 /// How many requests a platform got.
 pub(crate) fn requests(scene: &Scene, platform: Platform) -> usize {
-    scene.platforms.requests(platform, usize::MAX).len()
+    requests_of(&scene.platforms, platform)
+}
+
+/// The same of other platforms than those of the scene.
+pub(crate) fn requests_of(platforms: &World, platform: Platform) -> usize {
+    platforms.requests(platform, usize::MAX).len()
 }
 
 /// A full scan is wanted, as by a person; the sweeper makes a job of it.

@@ -103,4 +103,8 @@ impl Permits for BatchPermits<'_> {
         }
         self.used.lock().unwrap_or_else(PoisonError::into_inner).push(report);
     }
+
+    async fn failed(&self) {
+        self.fleet.count_failure(self.connection).await;
+    }
 }

@@ -39,6 +39,11 @@ pub struct WorkerConfig {
     /// The most to wait before any attempt.
     #[serde(with = "duration")]
     pub retry_cap: Duration,
+    /// Our name of the address that this worker's requests leave from; workers behind one have one.
+    pub outgoing_address: String,
+    /// How much may be spent of the failures after which a platform blocks an address; above 0, at
+    /// most 1.
+    pub error_budget_share: f64,
     /// From a look that found nothing to the one that may mark the record as deleted.
     #[serde(with = "duration")]
     pub missing_confirm_after: Duration,
@@ -80,6 +85,20 @@ impl WorkerConfig {
             (1..=100).contains(&self.max_attempts),
             "worker.max_attempts",
             "must be 1 to 100",
+        );
+        problems.require(
+            !self.outgoing_address.is_empty()
+                && self.outgoing_address.len() <= 64
+                && self.outgoing_address.bytes().all(|byte| {
+                    byte.is_ascii_lowercase() || byte.is_ascii_digit() || b"-_".contains(&byte)
+                }),
+            "worker.outgoing_address",
+            "must be 1 to 64 lower case letters, digits, - and _: a name, not the address itself",
+        );
+        problems.require(
+            self.error_budget_share > 0.0 && self.error_budget_share <= 1.0,
+            "worker.error_budget_share",
+            "must be above 0 and at most 1",
         );
         problems.require(
             !self.retry_base.is_zero() && self.retry_base <= self.retry_cap,

@@ -1,5 +1,6 @@
 //! What every process needs at its start: from the configuration to stores and connections.
 
+mod budget;
 mod clients;
 mod connection;
 mod health;
@@ -8,6 +9,7 @@ mod process;
 pub mod senders;
 mod tokens;
 
+pub use budget::{ErrorBudgets, Payer, SPENT, Standing};
 pub use clients::{OfClient, overbooked_clients};
 pub use connection::{Connection, Connections, endpoint_hash, limits, no_endpoint};
 pub use health::{Health, serve_health};
@@ -39,6 +41,8 @@ pub struct Fleet {
     pub queue: RedisQueue,
     /// The accounts: those that the configuration names, and those that were added.
     pub connections: Connections,
+    /// What platforms count towards a block of our address.
+    pub budgets: ErrorBudgets,
     /// Tokens that are being renewed by this process; to be finished when it stops.
     pub renewals: Renewals,
 }
@@ -64,8 +68,14 @@ impl Fleet {
         let connections = Connections::open(config, &db, &renewals).await?;
         let lanes = connections.iter().map(|c| (c.account.lane.clone(), c.limits.clone()));
         let book = LaneBook::new(&keys, lanes)?;
+        let budgets = ErrorBudgets::new(
+            links.clone(),
+            keys.clone(),
+            &config.worker.outgoing_address,
+            config.worker.error_budget_share,
+        );
         let queue = RedisQueue::new(links, keys, book, queue_settings(config));
-        Ok(Self { db, queue, connections, renewals })
+        Ok(Self { db, queue, connections, budgets, renewals })
     }
 
     /// A waiter for the wake-ups of each shard, on connections of their own.

@@ -105,47 +105,49 @@ impl Api {
         self.settings.whole
     }
 
-    /// Sends a request; says what became of it and what the answer told about limits, `None` when
-    /// there was no answer.
+    /// Sends a request; says what became of it.
     pub(super) async fn exchange(
         &self,
         request: Request,
         dialect: &Dialect,
         lane: &Lane,
-    ) -> (Result<Answer, PlatformError>, Option<RateSignal>) {
+    ) -> Exchange {
         let sent_at = Instant::now();
-        let (answer, signal) = self.send(request, dialect).await;
-        let outcome = match &answer {
+        let exchange = self.send(request, dialect).await;
+        let outcome = match &exchange.answer {
             Err(error) => error.name(),
             Ok(answer) if answer.status.is_client_error() => "status-4xx",
             Ok(answer) if answer.status.is_server_error() => "status-5xx",
             Ok(_) => "ok",
         };
         self.metrics.fetched(lane.platform(), outcome, sent_at.elapsed());
-        if signal.as_ref().is_some_and(RateSignal::is_over_quota) {
+        if exchange.signal.as_ref().is_some_and(RateSignal::is_over_quota) {
             self.metrics.over_quota(lane.platform(), lane.as_str());
         }
-        (answer, signal)
+        if exchange.counts_to_ban {
+            self.metrics.counted_to_ban(lane.platform(), lane.as_str());
+        }
+        exchange
     }
 
-    async fn send(
-        &self,
-        request: Request,
-        dialect: &Dialect,
-    ) -> (Result<Answer, PlatformError>, Option<RateSignal>) {
+    async fn send(&self, request: Request, dialect: &Dialect) -> Exchange {
         #[expect(clippy::disallowed_methods, reason = "the permit is taken, the span is open")]
         let response = match self.client.execute(request).await {
             Ok(response) => response,
-            Err(error) => return (Err(transport(&error)), None),
+            Err(error) => {
+                let answer = Err(transport(&error));
+                return Exchange { answer, signal: None, counts_to_ban: false };
+            }
         };
         let (status, headers) = (response.status(), response.headers().clone());
         Span::current().record("http.response.status_code", status.as_u16());
         let mut signal = (dialect.signal)(status, &headers);
+        let counts_to_ban = (dialect.counts_to_ban)(status, &headers);
         let answer = self.body(response).await.map(|body| Answer { status, headers, body });
         if let Ok(answer) = &answer {
             (dialect.body_signal)(answer, &mut signal);
         }
-        (answer, Some(signal))
+        Exchange { answer, signal: Some(signal), counts_to_ban }
     }
 
     /// Reads the body as long as it is not too long, whatever its headers say.
@@ -183,6 +185,17 @@ pub(super) struct Dialect {
     pub signal: fn(StatusCode, &HeaderMap) -> RateSignal,
     /// What the body of an answer adds to that.
     pub body_signal: fn(&Answer, &mut RateSignal),
+    /// Whether an answer counts towards a block of our address.
+    pub counts_to_ban: fn(StatusCode, &HeaderMap) -> bool,
+}
+
+/// What became of a request.
+pub(super) struct Exchange {
+    pub answer: Result<Answer, PlatformError>,
+    /// What the answer told about limits; `None` when there was no answer.
+    pub signal: Option<RateSignal>,
+    /// Whether it counts towards a block of our address.
+    pub counts_to_ban: bool,
 }
 
 /// What a failed exchange means: it may go better next time. Tells the innermost cause, which has

@@ -14,7 +14,7 @@ use url::Url;
 
 use crate::ids::Lane;
 use crate::platform::answer::Answer;
-use crate::platform::api::Dialect;
+use crate::platform::api::{Dialect, Exchange};
 use crate::platform::{
     Account, Api, CurrentToken, NewTokens, PlatformError, RefreshError, RefreshRequest,
 };
@@ -181,7 +181,11 @@ impl<'a> Call<'a> {
         }
 
         let permit = self.permit(span).await.map_err(PlatformError::NoPermit)?;
-        let (answer, signal) = self.api.exchange(request, dialect, &self.account.lane).await;
+        let Exchange { answer, signal, counts_to_ban } =
+            self.api.exchange(request, dialect, &self.account.lane).await;
+        if counts_to_ban {
+            self.permits.failed().await;
+        }
         // Without an answer nobody knows whether, and when, the platform counts the request: the
         // permit then holds its slot until its deadline.
         let Some(signal) = signal else { return answer };

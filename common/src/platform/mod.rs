@@ -3,6 +3,7 @@
 mod account;
 mod answer;
 mod api;
+mod ban;
 mod bridge;
 mod call;
 mod confirm;
@@ -23,6 +24,7 @@ mod webhook;
 
 pub use account::{Account, Consistency};
 pub use api::{Api, ApiError, ApiSettings};
+pub use ban::ErrorBudget;
 pub use bridge::{Bridged, MAX_BRIDGED_IDS, read_bridged};
 pub use call::{Call, PaidRefresh};
 pub use error::PlatformError;
@@ -60,6 +62,12 @@ pub trait Platform: Send + Sync {
     /// Which of these it counts for an OAuth client and not for one account: connections of one
     /// client have to divide it.
     fn client_quota(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// How many failures get the address blocked that they come from; `None` where nothing is known
+    /// of that. Which answers count, the adapter says of each.
+    fn error_budget(&self) -> Option<ErrorBudget> {
         None
     }
 

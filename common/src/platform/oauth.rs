@@ -17,7 +17,7 @@ use url::form_urlencoded::{Serializer, byte_serialize};
 
 use crate::ids::Lane;
 use crate::platform::answer::{Answer, error_code, retry_after};
-use crate::platform::api::Dialect;
+use crate::platform::api::{Dialect, Exchange};
 use crate::platform::{Api, PlatformError};
 use crate::quota::RateSignal;
 
@@ -118,6 +118,8 @@ const DIALECT: Dialect = Dialect {
     body_type: "application/x-www-form-urlencoded",
     signal,
     body_signal: |_, _| {},
+    // Few are sent, and a refusal is not repeated.
+    counts_to_ban: |_, _| false,
 };
 
 fn signal(status: StatusCode, headers: &HeaderMap) -> RateSignal {
@@ -140,7 +142,7 @@ impl Api {
             let what = "the application's id or secret is no header value".to_owned();
             return (Err(RefreshError::Failed { what, retry_after: None }), None);
         };
-        let (answer, signal) = self.exchange(request, &DIALECT, lane).await;
+        let Exchange { answer, signal, .. } = self.exchange(request, &DIALECT, lane).await;
         let tokens = match answer {
             Ok(answer) => granted(&answer),
             Err(PlatformError::Transient { what, .. }) => Err(RefreshError::Lost { what }),

@@ -76,4 +76,8 @@ pub trait Permits: Send + Sync {
     /// Tells that a request was answered: `signal` is what the answer said about limits. Without
     /// an answer it is not called, and the permit holds its slots until its deadline.
     async fn settle(&self, permit: Permit, signal: RateSignal);
+
+    /// Tells that a request got an answer that the platform counts towards a block of our address.
+    /// Its permit is settled besides.
+    async fn failed(&self) {}
 }

@@ -159,6 +159,51 @@ pub async fn clear(db: impl PgExecutor<'_>, topic: Topic<'_>) -> Result<bool, St
     Ok(done.rows_affected() == 1)
 }
 
+/// Ends one alert; `true` when it was open.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn clear_one(db: impl PgExecutor<'_>, id: i64) -> Result<bool, StoreError> {
+    let done = sqlx::query!(
+        "update alerts set cleared_at = clock_timestamp() where id = $1 and cleared_at is null",
+        id,
+    )
+    .execute(db)
+    .await?;
+    Ok(done.rows_affected() == 1)
+}
+
+/// What is open of one kind, the oldest first; `limit` of them at most.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn open_of_kind(
+    db: impl PgExecutor<'_>,
+    kind: &str,
+    limit: u32,
+) -> Result<Vec<Alert>, StoreError> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select alert.id, connection.lane as "lane?: Lane", alert.kind, alert.subject,
+                  alert.message, alert.detail, alert.raised_at as "raised_at: jiff_sqlx::Timestamp",
+                  alert.last_at as "last_at: jiff_sqlx::Timestamp", alert.count,
+                  alert.cleared_at as "cleared_at: jiff_sqlx::Timestamp"
+             from alerts as alert left join connections as connection
+               on connection.id = alert.connection_id
+            where alert.cleared_at is null and alert.kind = $1
+            order by alert.raised_at, alert.id limit $2"#,
+        kind,
+        i64::from(limit),
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(Alert::from).collect())
+}
+
 /// What is open, the oldest first; `limit` of them at most.
 ///
 /// # Errors

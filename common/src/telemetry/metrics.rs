@@ -26,6 +26,7 @@ pub struct Metrics {
     fetch_duration: Histogram<f64>,
     over_quota: Counter<u64>,
     unknown_keys: Counter<u64>,
+    counted_to_ban: Counter<u64>,
     records_changed: Counter<u64>,
     drift_found: Counter<u64>,
     stale_writes: Counter<u64>,
@@ -87,6 +88,11 @@ impl Metrics {
                 "syncline.schema.unknown_keys",
                 "{key}",
                 "keys of records that no document of the platform names",
+            ),
+            counted_to_ban: counter(
+                "syncline.errors.counted",
+                "{response}",
+                "answers that a platform counts towards a block of our address",
             ),
             records_changed: counter(
                 "syncline.records.changed",
@@ -202,6 +208,11 @@ impl Metrics {
     pub fn unknown_keys(&self, platform: &str, record_type: &'static str, keys: u64) {
         let record_type = KeyValue::new("record_type", record_type);
         self.unknown_keys.add(keys, &[platform_is(platform), record_type]);
+    }
+
+    /// A platform answered a request of this lane with what it counts towards a block.
+    pub fn counted_to_ban(&self, platform: &str, lane: &str) {
+        self.counted_to_ban.add(1, &[platform_is(platform), lane_is(lane)]);
     }
 
     /// Records were written because they differed; `source` is `webhook`, `scan`, `spot-check`.

@@ -1,5 +1,6 @@
 //! The repeated work of the scheduler, one file each.
 
+mod budgets;
 mod bulk;
 mod depths;
 mod retention;
@@ -7,6 +8,7 @@ mod senders;
 mod spot_checks;
 mod sweep;
 
+pub use budgets::Budgets;
 pub use bulk::Bulk;
 pub use depths::Depths;
 pub use retention::Retention;

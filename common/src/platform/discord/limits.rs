@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::job::PROBE;
+use crate::platform::ErrorBudget;
 use crate::platform::answer::{Answer, pause, retry_after};
 use crate::platform::discord::errors::{BLOCKED_FOR, is_block};
 use crate::platform::discord::records::{GUILD, KINDS, MEMBER, ROLE};
@@ -19,6 +20,20 @@ const SECOND: Duration = Duration::from_secs(1);
 
 /// How many requests a second we ask for records of one kind, whatever the routes allow.
 const PACE: u32 = 5;
+/// So many answers of 401, 403 or 429 in ten minutes get the address blocked.
+///
+/// Source: Discord, "Rate limits", "Invalid Request Limit aka Cloudflare Bans".
+pub(super) const BAN: ErrorBudget = ErrorBudget { limit: 10_000, window: Duration::from_mins(10) };
+
+/// A refusal because of a limit that is shared with others does not count.
+pub(super) fn counts_to_ban(status: StatusCode, headers: &HeaderMap) -> bool {
+    let shared = || headers.get("x-ratelimit-scope").is_some_and(|scope| scope == "shared");
+    match status.as_u16() {
+        401 | 403 => true,
+        429 => !shared(),
+        _ => false,
+    }
+}
 
 /// 50 a second for the bot. What a route allows on top of that is not documented, may change, and
 /// is read from each answer: see [`signal`].

@@ -35,8 +35,8 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Acknowledgement, Call, Consistency, Endpoint, Gap, Look, Notice, Page, Platform,
-    PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
+    Account, Acknowledgement, Call, Consistency, Endpoint, ErrorBudget, Gap, Look, Notice, Page,
+    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -52,6 +52,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     body_type: "application/json",
     signal: limits::signal,
     body_signal: limits::body_signal,
+    counts_to_ban: limits::counts_to_ban,
 };
 
 /// `DiscordBot (<url>, <version>)`. Where nobody has said who runs this, the URL is that of the page
@@ -82,6 +83,10 @@ impl Platform for Discord {
 
     fn limits(&self) -> LaneLimits {
         limits::defaults()
+    }
+
+    fn error_budget(&self) -> Option<ErrorBudget> {
+        Some(limits::BAN)
     }
 
     /// Discord calls itself eventually consistent and names no time. A webhook is not even sent in

@@ -34,6 +34,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     body_type: "application/json",
     signal: limits::signal,
     body_signal: |_, _| {},
+    counts_to_ban: |_, _| false,
 };
 
 #[async_trait]

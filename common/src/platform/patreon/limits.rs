@@ -6,6 +6,7 @@ use http::{HeaderMap, StatusCode};
 use serde::Deserialize;
 
 use crate::job::PROBE;
+use crate::platform::ErrorBudget;
 use crate::platform::answer::{Answer, pause, retry_after};
 use crate::platform::patreon::records::KINDS;
 use crate::quota::{KindLimits, LaneLimits, Quota, RateSignal};
@@ -15,6 +16,13 @@ const PAUSE: Duration = Duration::from_mins(1);
 
 /// The quota of an OAuth client.
 pub(super) const CLIENT: &str = "client";
+/// So many answers of any 4xx in ten minutes get a client blocked at the edge, by two sources that
+/// cite its documents. Missing records count, so looks at what is gone do.
+pub(super) const BAN: ErrorBudget = ErrorBudget { limit: 2_000, window: Duration::from_mins(10) };
+
+pub(super) fn counts_to_ban(status: StatusCode, _headers: &HeaderMap) -> bool {
+    status.is_client_error()
+}
 
 /// 100 a minute for a token and 100 in two seconds for a client; every request draws on both.
 ///

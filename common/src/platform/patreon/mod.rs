@@ -11,8 +11,6 @@
 //! - A scan of changes: there is no filter by time and no documented order.
 //! - Conditional requests: nothing is documented.
 //! - A batch of members by id: there is no filter; a page of the list is the cheapest look at many.
-//! - The limit of 4xx answers at the edge (2,000 in ten minutes for a client, by one source): the
-//!   token's quota of 100 a minute keeps one connection at half of that, whatever the answers are.
 //! - The dip at the start of a month, when an entitlement is said to be gone until the charge has
 //!   gone through: that is what the platform has then, and so what the mirror shows.
 
@@ -35,8 +33,9 @@ use async_trait::async_trait;
 use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
-    Account, Call, ClientAuth, Consistency, Endpoint, Gap, Look, Notice, OAuthEndpoint, Page,
-    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
+    Account, Call, ClientAuth, Consistency, Endpoint, ErrorBudget, Gap, Look, Notice,
+    OAuthEndpoint, Page, Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender,
+    WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -51,6 +50,7 @@ pub(super) const DIALECT: Dialect = Dialect {
     body_type: "application/json",
     signal: limits::signal,
     body_signal: limits::body_signal,
+    counts_to_ban: limits::counts_to_ban,
 };
 
 #[async_trait]
@@ -79,6 +79,10 @@ impl Platform for Patreon {
 
     fn client_quota(&self) -> Option<&'static str> {
         Some(limits::CLIENT)
+    }
+
+    fn error_budget(&self) -> Option<ErrorBudget> {
+        Some(limits::BAN)
     }
 
     /// Nothing is known of reads that lag.

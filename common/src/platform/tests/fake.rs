@@ -79,16 +79,27 @@ pub(crate) struct Purse {
     left: Mutex<u32>,
     late: Mutex<u32>,
     settled: Mutex<Vec<(String, RateSignal)>>,
+    failed: Mutex<u32>,
 }
 
 impl Purse {
     pub(crate) fn of(permits: u32) -> Self {
-        Self { left: Mutex::new(permits), late: Mutex::new(0), settled: Mutex::default() }
+        Self {
+            left: Mutex::new(permits),
+            late: Mutex::new(0),
+            settled: Mutex::default(),
+            failed: Mutex::default(),
+        }
     }
 
     /// The first `late` permits are too late when they arrive.
     pub(crate) fn with_late(permits: u32, late: u32) -> Self {
         Self { late: Mutex::new(late), ..Self::of(permits) }
+    }
+
+    /// Answers that count towards a block.
+    pub(crate) fn failed(&self) -> u32 {
+        *self.failed.lock().unwrap()
     }
 
     pub(crate) fn left(&self) -> u32 {
@@ -114,5 +125,9 @@ impl Permits for Purse {
 
     async fn settle(&self, permit: Permit, signal: RateSignal) {
         self.settled.lock().unwrap().push((permit.kind, signal));
+    }
+
+    async fn failed(&self) {
+        *self.failed.lock().unwrap() += 1;
     }
 }

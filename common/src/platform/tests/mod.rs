@@ -1,6 +1,7 @@
 //! What every adapter has to hold, and the means to see it: a small HTTP server and permits that
 //! are counted.
 
+mod bans;
 pub(super) mod contract;
 pub(super) mod fake;
 mod http;

@@ -53,9 +53,13 @@ fn lines(beginning: &str) -> impl Iterator<Item = &str> {
 #[test]
 fn the_user_has_the_commands_of_the_scripts_and_hardly_any_other() {
     let mut used = BTreeSet::new();
-    let scripts = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/queue/lua");
-    for file in fs::read_dir(scripts).unwrap() {
-        let text = fs::read_to_string(file.unwrap().path()).unwrap();
+    let scripts = |folder| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+        let files = fs::read_dir(folder).unwrap().map(|file| file.unwrap().path());
+        files.filter(|file| file.extension().is_some_and(|ending| ending == "lua"))
+    };
+    for file in scripts("src/queue/lua").chain(scripts("src/fleet/budget")) {
+        let text = fs::read_to_string(file).unwrap();
         let calls = text.split("redis.call(\"").skip(1);
         used.extend(calls.map(|call| call.split('"').next().unwrap().to_lowercase()));
     }
