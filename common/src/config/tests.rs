@@ -346,7 +346,7 @@ fn a_connection_that_makes_no_sense_is_explained() {
     assert_snapshot!(refused(file, &[]), @r#"
     the configuration has 9 problems
       connections.Klaviyo/main: "Klaviyo/main" does not name a connection: write <platform>/<name> in lower case letters, digits, - and _, 64 at most each
-      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, notice_secret_file, notice_secret_env, endpoint_id_file, endpoint_id_env, oauth, base_url, quotas, confirm_after, young, schedules)
+      connections.eventbrite/main.colour = "orange" (syncline.toml): is no setting: correct or remove it (expected one of account, token_file, token_env, webhook_secret_file, webhook_secret_env, notice_secret_file, notice_secret_env, endpoint_id_file, endpoint_id_env, oauth, base_url, quotas, confirm_after, young, weights, schedules)
       connections.eventbrite/main.quotas.hour.window: is missing: set it
       connections.eventbrite/main.token_file: is not set: name the file that holds the token, or the variable with token_env
       connections.eventbrite/main.young = "young" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
