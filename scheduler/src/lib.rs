@@ -40,7 +40,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     health.set_ready(true);
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let scheduling = async {
-        let work = |tenure| reconcile(config, fleet.clone(), metrics.clone(), tenure);
+        let work = |tenure| Box::pin(reconcile(config, fleet.clone(), metrics.clone(), tenure));
         // After the hard stop nothing is waited for: a store may be out of reach.
         hard.run_until_cancelled(leader.run(soft, work)).await;
         hard.cancel();

@@ -45,6 +45,9 @@ impl Metrics {
         let counter = |name, unit, description| {
             meter.u64_counter(name).with_unit(unit).with_description(description).build()
         };
+        let gauge = |name, unit, description| {
+            meter.u64_gauge(name).with_unit(unit).with_description(description).build()
+        };
         let seconds = |name, description| {
             meter
                 .f64_histogram(name)
@@ -114,36 +117,28 @@ impl Metrics {
                 "{lease}",
                 "leases that ran out: their worker is gone or late",
             ),
-            queue_depth: meter
-                .u64_gauge("syncline.queue.depth")
-                .with_unit("{job}")
-                .with_description("jobs that wait")
-                .build(),
+            queue_depth: gauge("syncline.queue.depth", "{job}", "jobs that wait"),
             queue_lag: meter
                 .f64_gauge("syncline.queue.lag")
                 .with_unit("s")
                 .with_description("age of the job that waits longest")
                 .build(),
-            inbox_open: meter
-                .u64_gauge("syncline.inbox.open")
-                .with_unit("{row}")
-                .with_description("accepted and not yet worked off")
-                .build(),
-            sender_sends: meter
-                .u64_gauge("syncline.sender.sends")
-                .with_unit("{sender}")
-                .with_description("1 while the platform sends webhooks, 0 while it does not")
-                .build(),
+            inbox_open: gauge("syncline.inbox.open", "{row}", "accepted and not yet worked off"),
+            sender_sends: gauge(
+                "syncline.sender.sends",
+                "{sender}",
+                "1 while the platform sends webhooks, 0 while it does not",
+            ),
             senders_repaired: counter(
                 "syncline.senders.repaired",
                 "{repair}",
                 "webhooks that were set going again",
             ),
-            leads: meter
-                .u64_gauge("syncline.scheduler.leads")
-                .with_unit("1")
-                .with_description("1 in the scheduler that leads, 0 in those that wait")
-                .build(),
+            leads: gauge(
+                "syncline.scheduler.leads",
+                "1",
+                "1 in the scheduler that leads, 0 in those that wait",
+            ),
         }
     }
 
