@@ -45,6 +45,11 @@ impl StatusPage<'_> {
         self.status.at.map_or_else(String::new, |now| words::age(now, *at))
     }
 
+    /// How long it is from then to an instant.
+    fn until(&self, at: &Timestamp) -> String {
+        self.status.at.map_or_else(String::new, |now| words::age(*at, now))
+    }
+
     fn has_operations(&self) -> bool {
         self.mirrors().any(|mirror| !mirror.operations.is_empty())
     }

@@ -8,7 +8,8 @@ use common::ids::{Lane, RecordType};
 use common::queue::Depths;
 use common::store::alerts::{self, Alert};
 use common::store::bulk_runs::{self, BulkRun};
-use common::store::overview::{self, Overview};
+use common::store::overview::{self, Overview, RecordCounts};
+use common::store::quality::{self, Quality};
 use common::store::{self, StoreError, connections};
 use futures_util::future::try_join_all;
 use jiff::Timestamp;
@@ -25,6 +26,8 @@ const PERIOD: Duration = Duration::from_hours(1);
 const POSTGRES_WITHIN: Duration = Duration::from_secs(10);
 /// All that Redis is asked.
 const REDIS_WITHIN: Duration = Duration::from_secs(3);
+/// Of random samples.
+const QUALITY_HOURS: u16 = 24;
 /// The latest bulk runs that are shown; those that run are shown besides.
 const LATEST_RUNS: u32 = 20;
 /// The oldest open alerts that are shown.
@@ -129,6 +132,19 @@ pub(crate) struct Records {
     pub(crate) suspected: i64,
     pub(crate) deleted: i64,
     pub(crate) oldest_verified_at: Option<Timestamp>,
+    /// What random samples of the last day say; `None` where there were none.
+    pub(crate) drift: Option<Drift>,
+}
+
+/// How wrong the mirror of a record type is: shares of its records.
+#[derive(Debug, Serialize)]
+pub(crate) struct Drift {
+    pub(crate) samples: u64,
+    pub(crate) wrong: u64,
+    pub(crate) rate: f64,
+    /// With a probability of 95 % it is between these, however often one looks.
+    pub(crate) at_least: f64,
+    pub(crate) at_most: f64,
 }
 
 #[derive(Debug, Serialize)]
@@ -154,6 +170,13 @@ pub(crate) struct Run {
     pub(crate) finished_at: Option<Timestamp>,
     /// Why it was halted or failed.
     pub(crate) reason: Option<String>,
+    /// Pages that the last run like it had.
+    pub(crate) expected_pages: Option<i32>,
+    /// When it will probably end.
+    pub(crate) ends_at: Option<Timestamp>,
+    /// The share of its records that are right, at least, by its audit.
+    pub(crate) confidence: Option<f64>,
+    pub(crate) audit_samples: Option<i32>,
 }
 
 /// What Postgres said.
@@ -163,6 +186,7 @@ struct Told {
     overview: Overview,
     alerts: Vec<Alert>,
     runs: Vec<BulkRun>,
+    quality: Vec<Quality>,
 }
 
 impl Status {
@@ -196,7 +220,7 @@ impl Status {
             }
         }
         let alerts = Some(told.alerts.into_iter().map(Notable::from).collect());
-        let bulk_runs = Some(told.runs.into_iter().map(Run::from).collect());
+        let bulk_runs = Some(told.runs.into_iter().map(|run| Run::new(run, told.at)).collect());
         Self { at: Some(told.at), postgres, redis, connections, alerts, bulk_runs }
     }
 
@@ -212,12 +236,13 @@ async fn told(sources: &Sources) -> Result<Told, StoreError> {
     let overview = overview::overview(db, PERIOD).await?;
     let alerts = alerts::open(db, OPEN_ALERTS).await?;
     let mut runs = bulk_runs::latest(db, LATEST_RUNS).await?;
+    let quality = quality::latest(db, QUALITY_HOURS).await?;
     let running = bulk_runs::all_running(db).await?;
     runs.extend(running);
     runs.sort_by_key(|run| std::cmp::Reverse(run.id));
     runs.dedup_by_key(|run| run.id);
     // The time comes last, so that nothing shown is in its future.
-    Ok(Told { at: store::now(db).await?, connections, overview, alerts, runs })
+    Ok(Told { at: store::now(db).await?, connections, overview, alerts, runs, quality })
 }
 
 impl Store {
@@ -266,6 +291,7 @@ fn mirrors(told: &Told) -> BTreeMap<Lane, Mirror> {
             suspected: records.suspected,
             deleted: records.deleted,
             oldest_verified_at: records.oldest_verified_at,
+            drift: drift(told, records),
         });
     }
     for operations in &told.overview.operations {
@@ -276,6 +302,20 @@ fn mirrors(told: &Told) -> BTreeMap<Lane, Mirror> {
         });
     }
     mirrors
+}
+
+/// What samples say of these records.
+fn drift(told: &Told, records: &RecordCounts) -> Option<Drift> {
+    let quality = told.quality.iter().find(|quality| {
+        quality.lane == records.lane && quality.record_type == records.record_type
+    })?;
+    Some(Drift {
+        samples: quality.outcomes.samples,
+        wrong: quality.outcomes.wrong,
+        rate: quality.outcomes.share()?,
+        at_least: quality.interval.lower,
+        at_most: quality.interval.upper,
+    })
 }
 
 impl Connection {
@@ -309,6 +349,23 @@ impl Hold {
             Self::Frozen { for_seconds } => words::duration(Duration::from_secs(*for_seconds)),
             Self::Parked { .. } | Self::Paused | Self::LedgerClosed => String::new(),
         }
+    }
+}
+
+impl Drift {
+    /// The share of records that are right, for people.
+    pub(crate) fn fresh(&self) -> String {
+        words::percent(1.0 - self.rate)
+    }
+
+    /// The share that is wrong.
+    pub(crate) fn wrong(&self) -> String {
+        words::percent(self.rate)
+    }
+
+    /// Its bounds.
+    pub(crate) fn bounds(&self) -> String {
+        format!("{} to {}", words::percent(self.at_least), words::percent(self.at_most))
     }
 }
 
@@ -348,9 +405,18 @@ impl From<Alert> for Notable {
     }
 }
 
-impl From<BulkRun> for Run {
-    fn from(run: BulkRun) -> Self {
+impl Run {
+    /// What its audit says, for people.
+    pub(crate) fn confident(&self) -> String {
+        self.confidence.map_or_else(|| "–".to_owned(), words::percent)
+    }
+
+    fn new(run: BulkRun, now: Timestamp) -> Self {
         Self {
+            expected_pages: run.expected_pages,
+            ends_at: run.ends_at(now, Duration::ZERO),
+            confidence: run.audit.map(|audit| audit.confidence),
+            audit_samples: run.audit.map(|audit| audit.samples),
             id: run.id.0,
             connection: run.lane,
             record_type: run.record_type,

@@ -21,6 +21,11 @@ pub(crate) fn age(now: Timestamp, at: Timestamp) -> String {
     duration(Duration::try_from(now.duration_since(at)).unwrap_or_default())
 }
 
+/// `1.25 %`; an unbreakable space.
+pub(crate) fn percent(share: f64) -> String {
+    format!("{:.2}\u{202f}%", 100.0 * share)
+}
+
 /// `1 234 567`, with spaces that do not break.
 pub(crate) fn count(count: &impl ToString) -> String {
     let digits = count.to_string();

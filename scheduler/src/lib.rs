@@ -14,11 +14,20 @@ use common::telemetry::Metrics;
 use tokio::task::JoinSet;
 
 use leader::{Leader, Tenure};
-use reconcilers::{Budgets, Bulk, Depths, Retention, Senders, SpotChecks, Sweep};
+use reconcilers::{
+    Budgets, Bulk, Depths, FlipWatch, Learning, QualityWatch, Retention, Senders, SpotChecks,
+    Sweep, WebhookWatch,
+};
 pub use repeat::{Reconcile, repeat};
 
 /// How often old history is dropped and new partitions are made.
 const RETENTION_EVERY: Duration = Duration::from_mins(10);
+/// How often it is seen whether a record type is to be fitted anew.
+const LEARNING_EVERY: Duration = Duration::from_mins(1);
+/// Audits and webhooks are watched once in so many ticks.
+const WATCH_TICKS: u32 = 5;
+/// How often fields are searched that do not settle.
+const FLIPS_EVERY: Duration = Duration::from_mins(1);
 /// How often the depths of the lanes are measured, and error budgets looked at.
 const DEPTHS_EVERY: Duration = Duration::from_secs(5);
 
@@ -79,6 +88,17 @@ async fn reconcile(
     if !settings.watch_senders_every.is_zero() {
         tasks.spawn(repeat(Senders::new(fleet.clone()), settings.tick, tenure.clone()));
     }
+    #[expect(clippy::disallowed_methods, reason = "the generator of this task")]
+    let chance = rand::make_rng();
+    tasks.spawn(repeat(Learning::new(fleet.clone(), chance), LEARNING_EVERY, tenure.clone()));
+    let watch = settings.tick * WATCH_TICKS;
+    tasks.spawn(repeat(
+        QualityWatch::new(fleet.clone(), settings, metrics.clone()),
+        watch,
+        tenure.clone(),
+    ));
+    tasks.spawn(repeat(WebhookWatch::new(fleet.clone()), watch, tenure.clone()));
+    tasks.spawn(repeat(FlipWatch::new(fleet.clone()), FLIPS_EVERY, tenure.clone()));
     tasks.spawn(repeat(Budgets::new(fleet.clone()), DEPTHS_EVERY, tenure.clone()));
     tasks.spawn(repeat(Depths::new(fleet, metrics), DEPTHS_EVERY, tenure));
     // One that panicked begins anew with all others.

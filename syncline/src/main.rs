@@ -8,6 +8,8 @@ mod check_config;
 mod connections;
 mod dead_letters;
 mod depths;
+mod drift;
+mod exclude_field;
 mod explain;
 mod hash;
 mod hold;
@@ -86,6 +88,10 @@ enum Command {
     /// Why a record is not fresh: where its job stands, what holds it, when it can run at the
     /// earliest, and what Postgres knows of it.
     Explain(explain::Arguments),
+    /// How wrong the mirror is, by random samples; which fields do not settle; the latest drift.
+    Drift(drift::Arguments),
+    /// Take a field out of the comparison: it is mirrored and does not count.
+    ExcludeField(exclude_field::Arguments),
     /// Jobs that were given up.
     #[command(subcommand)]
     DeadLetters(dead_letters::Command),
@@ -127,8 +133,10 @@ impl Command {
         // Some of them need no settings.
         match self {
             Self::NewKey => return rotate_key::new_key(),
-            Self::Plan(arguments) => return plan::run(&arguments),
             Self::Roles => return Ok(roles::run()),
+            Self::Plan(arguments) if arguments.needs_no_settings() => {
+                return plan::run(None, &arguments).await;
+            }
             Self::Hash(arguments) => return hash::run(&arguments),
             Self::VerifyWebhook(arguments) => return verify_webhook::run(&arguments),
             _ => {}
@@ -150,7 +158,9 @@ impl Command {
             Self::Depths(arguments) => depths::run(&config, &arguments).await,
             Self::Explain(arguments) => explain::run(&config, &arguments).await,
             Self::DeadLetters(command) => dead_letters::run(&config, command).await,
-            Self::Plan(arguments) => plan::run(&arguments),
+            Self::Plan(arguments) => plan::run(Some(&config), &arguments).await,
+            Self::Drift(arguments) => drift::run(&config, &arguments).await,
+            Self::ExcludeField(arguments) => exclude_field::run(&config, &arguments).await,
             Self::Hash(arguments) => hash::run(&arguments),
             Self::VerifyWebhook(arguments) => verify_webhook::run(&arguments),
         }
@@ -208,6 +218,9 @@ mod tests {
             "syncline dead-letters discard --connection klaviyo/main --dry-run",
             "syncline plan --records r.json --budget 1000/hour --json",
             "syncline plan --records - --target 0.99",
+            "syncline plan --connection klaviyo/main --budget 500/minute",
+            "syncline drift --limit 5 --json",
+            "syncline exclude-field klaviyo/main profile /attributes/last_seen --undo",
             "syncline hash --platform klaviyo --record-type profile --json",
             "syncline verify-webhook --platform klaviyo --secret-file s --header a:b --header c:d",
         ] {
@@ -236,6 +249,12 @@ mod tests {
             ("syncline dead-letters replay 1 --all", ErrorKind::ArgumentConflict),
             ("syncline dead-letters list --limit 0", ErrorKind::ValueValidation),
             ("syncline plan --records r.json", ErrorKind::MissingRequiredArgument),
+            ("syncline plan --budget 1/s", ErrorKind::MissingRequiredArgument),
+            (
+                "syncline plan --records r --connection k/m --budget 1/s",
+                ErrorKind::ArgumentConflict,
+            ),
+            ("syncline exclude-field k/m profile", ErrorKind::MissingRequiredArgument),
             ("syncline plan --records r --budget 1/s --target 0.9", ErrorKind::ArgumentConflict),
             ("syncline plan --records r --target 1.5", ErrorKind::ValueValidation),
             ("syncline plan --records r --budget 1000", ErrorKind::ValueValidation),

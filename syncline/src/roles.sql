@@ -62,6 +62,9 @@ grant select, insert, update on leadership, lane_prices, record_habits, webhook_
     to syncline_scheduler;
 grant select, insert, update, delete on alerts, quality_samples, quality_hours to syncline_scheduler;
 grant select on excluded_fields to syncline_scheduler;
+grant select, insert, update, delete on flipping_fields to syncline_scheduler;
+-- Of the mirror it moves the plan, and nothing else.
+grant update (next_check_at, not_before) on external_integrations to syncline_scheduler;
 grant execute on function ensure_sync_operations_partitions(integer) to syncline_scheduler;
 grant execute on function drop_sync_operations_partitions(interval) to syncline_scheduler;
 

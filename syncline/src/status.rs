@@ -4,19 +4,26 @@ use std::time::Duration;
 
 use clap::Args;
 use common::config::Config;
-use common::store::bulk_runs::{self, BulkRun};
+use common::store;
+use common::store::bulk_runs::{self, BulkRun, RunAudit, State};
 use common::store::connections::{self, Connection};
+use common::store::flipping_fields::{self, FlippingField};
 use common::store::leadership::{self, Leadership};
 use common::store::overview::{self, Backlog, OperationCount, Overview, RecordCounts};
+use common::store::quality::{self, Quality};
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use crate::answer::Answer;
 use crate::connections::{instant, to_json as connection_to_json, to_table as connections_table};
+use crate::drift::{flipping_table, flipping_to_json, quality_table, quality_to_json};
 use crate::stores;
 use crate::table::{Column, draw};
 
 /// Of operations and drift.
 const PERIOD: Duration = Duration::from_hours(1);
+/// Of random samples.
+const QUALITY_HOURS: u16 = 24;
 /// The latest bulk runs that are shown.
 const LATEST_RUNS: u32 = 10;
 
@@ -35,15 +42,28 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let overview = overview::overview(&db, PERIOD).await?;
     let runs = bulk_runs::latest(&db, LATEST_RUNS).await?;
     let leadership = leadership::current(&db).await?;
+    let quality = quality::latest(&db, QUALITY_HOURS).await?;
+    let flipping = flipping_fields::all(&db, LATEST_RUNS).await?;
+    let now = store::now(&db).await?;
     Ok(if arguments.json {
-        Answer::json(&to_json(&connections, &overview, &runs, leadership.as_ref()))
+        Answer::json(&to_json(
+            &connections,
+            &overview,
+            &runs,
+            &quality,
+            &flipping,
+            leadership.as_ref(),
+            now,
+        ))
     } else {
         let sections = [
             ("Connections", connections_table(&connections)),
             ("Records", records(&overview.records)),
             ("Operations of the last hour", operations(&overview.operations)),
             ("Backlog, and drift of the last hour", backlog(&overview.backlog)),
-            ("Bulk runs", bulk_runs_table(&runs)),
+            ("Drift by random samples, last day", quality_table(&quality)),
+            ("Fields that change back and forth", flipping_table(&flipping)),
+            ("Bulk runs", bulk_runs_table(&runs, now)),
             ("Scheduler", scheduler(leadership.as_ref())),
         ];
         let section = |(title, table): (&str, String)| format!("{title}\n\n{table}");
@@ -111,7 +131,7 @@ fn backlog(backlog: &[Backlog]) -> String {
     draw(columns, backlog.iter().map(row), "there are no connections yet")
 }
 
-fn bulk_runs_table(runs: &[BulkRun]) -> String {
+fn bulk_runs_table(runs: &[BulkRun], now: Timestamp) -> String {
     let columns = [
         Column::Number("Run"),
         Column::Text("Connection"),
@@ -122,6 +142,8 @@ fn bulk_runs_table(runs: &[BulkRun]) -> String {
         Column::Number("Records"),
         Column::Number("Changed"),
         Column::Text("Started"),
+        Column::Text("Ends about"),
+        Column::Text("Confidence"),
         Column::Text("Reason"),
     ];
     let row = |run: &BulkRun| {
@@ -131,10 +153,15 @@ fn bulk_runs_table(runs: &[BulkRun]) -> String {
             run.record_type.to_string(),
             run.mode.to_string(),
             run.state.to_string(),
-            run.pages.to_string(),
+            run.expected_pages.filter(|_| run.state == State::Running).map_or_else(
+                || run.pages.to_string(),
+                |expected| format!("{} of about {expected}", run.pages),
+            ),
             run.records_seen.to_string(),
             run.records_changed.to_string(),
             instant(run.started_at),
+            run.ends_at(now, Duration::ZERO).map_or_else(String::new, instant),
+            run.audit.map_or_else(String::new, confidence),
             run.reason.clone().unwrap_or_default(),
         ]
     };
@@ -153,11 +180,19 @@ fn scheduler(leadership: Option<&Leadership>) -> String {
     }
 }
 
+/// `97.0 % by 100 samples`: so much is right, at least.
+fn confidence(audit: RunAudit) -> String {
+    format!("{:.1} % by {} samples", 100.0 * audit.confidence, audit.samples)
+}
+
 fn to_json(
     connections: &[Connection],
     overview: &Overview,
     runs: &[BulkRun],
+    quality: &[Quality],
+    flipping: &[FlippingField],
     leadership: Option<&Leadership>,
+    now: Timestamp,
 ) -> Value {
     let records = overview.records.iter().map(|count| {
         json!({
@@ -199,6 +234,12 @@ fn to_json(
             "started_at": run.started_at,
             "finished_at": run.finished_at,
             "reason": run.reason,
+            "expected_pages": run.expected_pages,
+            "ends_at": run.ends_at(now, Duration::ZERO),
+            "confidence": run.audit.map(|audit| audit.confidence),
+            "audit_samples": run.audit.map(|audit| audit.samples),
+            "audit_wrong": run.audit.map(|audit| audit.wrong),
+            "audit_set_aside": run.audit.map(|audit| audit.set_aside),
         })
     });
     json!({
@@ -206,6 +247,8 @@ fn to_json(
         "records": records.collect::<Value>(),
         "operations_last_hour": operations.collect::<Value>(),
         "backlog": backlog.collect::<Value>(),
+        "quality_last_day": quality.iter().map(quality_to_json).collect::<Value>(),
+        "flipping_fields": flipping.iter().map(flipping_to_json).collect::<Value>(),
         "bulk_runs": runs.collect::<Value>(),
         "scheduler": leadership.map(|leadership| json!({
             "leader": leadership.leader,

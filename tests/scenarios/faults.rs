@@ -201,6 +201,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
             min_age: config.scheduler.spot_check_min_age,
             max_age: config.scheduler.spot_check_max_age,
             run_samples: config.scheduler.run_audit_samples,
+            repairs_per_hour: config.scheduler.repairs_per_hour,
         },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),

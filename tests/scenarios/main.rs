@@ -10,6 +10,8 @@ mod budgets;
 #[cfg(test)]
 mod discord;
 #[cfg(test)]
+mod drift;
+#[cfg(test)]
 mod faults;
 #[cfg(test)]
 mod hints;

@@ -84,6 +84,7 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
             min_age: config.scheduler.spot_check_min_age,
             max_age: config.scheduler.spot_check_max_age,
             run_samples: config.scheduler.run_audit_samples,
+            repairs_per_hour: config.scheduler.repairs_per_hour,
         },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),

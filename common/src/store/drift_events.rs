@@ -91,7 +91,62 @@ pub async fn prune(db: impl PgExecutor<'_>, keep: Duration) -> Result<u64, Store
     Ok(done.rows_affected())
 }
 
-/// Writes the drift that a batch found and repaired; the records that had drifted.
+/// Those of these records in which drift was repaired as often within the last hour as it may be.
+pub(super) async fn repaired_often(
+    tx: &mut PgTransaction<'_>,
+    batch: &WriteBatch,
+    ids: &[&str],
+) -> Result<HashSet<ExternalId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"select external_id as "external_id: ExternalId" from drift_events
+            where connection_id = $1 and record_type = $2 and external_id = any($3)
+              and found_at > clock_timestamp() - interval '1 hour' and repaired_at is not null
+            group by external_id having count(*) >= $4"#,
+        batch.connection.0,
+        batch.record_type.as_str(),
+        ids as &[&str],
+        i64::from(batch.repairs_per_hour),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
+/// Closes the open drift of records that were written now.
+async fn close(
+    tx: &mut PgTransaction<'_>,
+    batch: &WriteBatch,
+    judged: &[Judged<'_>],
+    operations: &HashMap<ExternalId, i64>,
+) -> Result<(), StoreError> {
+    let (ids, numbers): (Vec<&str>, Vec<i64>) = judged
+        .iter()
+        .filter(|judged| judged.outcome.is_answer())
+        .filter_map(|judged| {
+            Some((judged.external_id(), *operations.get(&judged.look.external_id)?))
+        })
+        .unzip();
+    if ids.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "update drift_events as event
+            set repaired_at = clock_timestamp(), repaired_by = written.operation
+           from unnest($3::text[], $4::bigint[]) as written (external_id, operation)
+          where event.connection_id = $1 and event.record_type = $2
+            and event.external_id = written.external_id and event.repaired_at is null",
+        batch.connection.0,
+        batch.record_type.as_str(),
+        &ids as &[&str],
+        &numbers,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Writes the drift that a batch found and repaired; the records that had drifted. What was found
+/// and left as it is ([`Outcome::Capped`]) stays open until a later write.
 ///
 /// A difference is drift when nobody had told us of it: the look was unprompted, and the record had
 /// no notice, neither one that the batch closes nor one that came in while the fetch ran, nor did
@@ -103,11 +158,13 @@ pub(super) async fn record(
     judged: &[Judged<'_>],
     operations: &HashMap<ExternalId, i64>,
 ) -> Result<HashSet<ExternalId>, StoreError> {
+    close(tx, batch, judged, operations).await?;
     if !batch.trigger.is_unprompted() {
         return Ok(HashSet::new());
     }
     let mut rows = Rows::default();
-    for judged in judged.iter().filter(|judged| judged.outcome.is_difference()) {
+    let is_drift = |outcome: Outcome| outcome.is_difference() || outcome == Outcome::Capped;
+    for judged in judged.iter().filter(|judged| is_drift(judged.outcome)) {
         if judged.closed.is_none()
             && !judged.is_young(batch)
             && let Some(operation) = operations.get(&judged.look.external_id)
@@ -123,7 +180,8 @@ pub(super) async fn record(
                   (connection_id, record_type, external_id, kind, found_by, old_hash, new_hash, diff,
                    repaired_at, repaired_by)
            select $1, $2, drift.external_id, drift.kind, $3, drift.old_hash, drift.new_hash,
-                  drift.diff::jsonb, clock_timestamp(), drift.operation
+                  drift.diff::jsonb, case when drift.operation is not null then clock_timestamp() end,
+                  drift.operation
              from unnest($4::text[], $5::text[], $6::bytea[], $7::bytea[], $8::text[], $9::bigint[])
                   as drift (external_id, kind, old_hash, new_hash, diff, operation)
             where not exists (
@@ -134,6 +192,8 @@ pub(super) async fn record(
                   select from bulk_runs
                    where bulk_runs.connection_id = $1 and bulk_runs.record_type = $2
                      and bulk_runs.mode = 'full' and bulk_runs.state = 'done'))
+               on conflict (connection_id, record_type, external_id) where repaired_at is null
+               do nothing
            returning external_id as "external_id: ExternalId""#,
         batch.connection.0,
         batch.record_type.as_str(),
@@ -143,7 +203,7 @@ pub(super) async fn record(
         &rows.old_hashes as &[Option<[u8; 16]>],
         &rows.new_hashes as &[Option<[u8; 16]>],
         &rows.diffs as &[Option<String>],
-        &rows.operations,
+        &rows.operations as &[Option<i64>],
     )
     .fetch_all(&mut **tx)
     .await?;
@@ -158,16 +218,19 @@ struct Rows<'a> {
     old_hashes: Vec<Option<[u8; 16]>>,
     new_hashes: Vec<Option<[u8; 16]>>,
     diffs: Vec<Option<String>>,
-    operations: Vec<i64>,
+    /// `None` where nothing was repaired.
+    operations: Vec<Option<i64>>,
 }
 
 impl<'a> Rows<'a> {
     fn push(&mut self, judged: &Judged<'a>, operation: i64) {
         self.external_ids.push(judged.external_id());
-        self.kinds.push(judged.outcome.as_str());
+        let capped = judged.outcome == Outcome::Capped;
+        let kind = if capped { Outcome::Changed } else { judged.outcome };
+        self.kinds.push(kind.as_str());
         self.old_hashes.push(judged.old_hash.map(|hash| hash.0));
         self.new_hashes.push(judged.new_hash().map(|hash| hash.0));
         self.diffs.push(judged.diff().map(std::borrow::Cow::into_owned));
-        self.operations.push(operation);
+        self.operations.push((!capped).then_some(operation));
     }
 }

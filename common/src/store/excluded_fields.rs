@@ -84,10 +84,7 @@ pub async fn exclude(
     pointer: &str,
 ) -> Result<bool, StoreError> {
     let done = sqlx::query!(
-        "with settled as (
-             delete from flipping_fields
-              where connection_id = $1 and record_type = $2 and pointer = $3)
-         insert into excluded_fields (connection_id, record_type, pointer) values ($1, $2, $3)
+        "insert into excluded_fields (connection_id, record_type, pointer) values ($1, $2, $3)
              on conflict do nothing",
         connection as ConnectionId,
         record_type.as_str(),

@@ -167,6 +167,50 @@ pub async fn of(
     })
 }
 
+/// What is known of each record type of a connection, without its price; those of which nothing is
+/// known are left out.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
+pub async fn all(
+    db: impl PgExecutor<'_>,
+    connection: ConnectionId,
+) -> Result<Vec<(RecordType, TypeHabits)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select record_type as "record_type: RecordType", prior,
+                  fitted_at as "fitted_at: jiff_sqlx::Timestamp", announced, expected, silent,
+                  silent_exposure, false_notices, exposure_days,
+                  outage_since is not null as "outage!"
+             from record_habits where connection_id = $1"#,
+        connection as ConnectionId,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows
+        .into_iter()
+        .map(|row| {
+            let weights = row.prior.and_then(|weights| <[f64; 16]>::try_from(weights).ok());
+            let habits = TypeHabits {
+                prior: weights.map_or_else(GridPrior::default, GridPrior::new),
+                fitted_at: row.fitted_at.map(jiff_sqlx::Timestamp::to_jiff),
+                counts: NoticeCounts {
+                    announced: row.announced,
+                    expected: row.expected,
+                    silent: row.silent,
+                    silent_exposure: row.silent_exposure,
+                    false_notices: row.false_notices,
+                    exposure_days: row.exposure_days,
+                },
+                outage: row.outage,
+                price: LEAST_PRICE,
+            };
+            (row.record_type, habits)
+        })
+        .collect())
+}
+
 /// What one write adds to what is known of its type.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
 pub(super) struct Lessons {

@@ -12,6 +12,7 @@ pub mod dead_letters;
 pub mod drift_events;
 mod error;
 pub mod excluded_fields;
+pub mod flipping_fields;
 pub mod habits;
 pub mod inbox;
 pub mod lane_prices;
@@ -24,6 +25,7 @@ pub mod schedules;
 pub mod senders;
 pub mod sent_requests;
 mod text_enum;
+pub mod webhook_watch;
 
 pub use error::StoreError;
 

@@ -141,7 +141,7 @@ impl<'a> Rows<'a> {
             Finding::Unclear { reason } | Finding::OutOfReach { reason } => {
                 Some(serde_json::json!({ "reason": reason }).to_string())
             }
-            _ if judged.outcome.is_answer() => {
+            _ if judged.outcome.is_answer() || judged.outcome == Outcome::Capped => {
                 judged.diff().map(|diff| format!(r#"{{"diff":{diff}}}"#))
             }
             _ => None,

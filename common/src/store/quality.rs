@@ -253,6 +253,7 @@ fn verdict(batch: &WriteBatch, judged: &Judged<'_>, drift: bool) -> Option<&'sta
     match judged.outcome {
         Outcome::Stale | Outcome::Unclear | Outcome::Suspected => None,
         _ if told => Some("told"),
+        Outcome::Capped => Some("wrong"),
         outcome if !outcome.is_difference() => Some("right"),
         _ if !drift || wrote_lately(batch, judged.changed_at()) => Some("young"),
         _ => Some("wrong"),

@@ -37,6 +37,7 @@ pub struct Metrics {
     sender_sends: Gauge<u64>,
     senders_repaired: Counter<u64>,
     leads: Gauge<u64>,
+    drift_share: Gauge<f64>,
 }
 
 impl Metrics {
@@ -139,6 +140,11 @@ impl Metrics {
                 "1",
                 "1 in the scheduler that leads, 0 in those that wait",
             ),
+            drift_share: meter
+                .f64_gauge("syncline.drift.share")
+                .with_unit("1")
+                .with_description("share of mirrored records that are wrong, by random samples")
+                .build(),
         }
     }
 
@@ -254,6 +260,15 @@ impl Metrics {
     /// Whether this scheduler leads.
     pub fn leads(&self, leads: bool) {
         self.leads.record(u64::from(leads), &[]);
+    }
+
+    /// Bounds of the share of a type's records that are wrong, by the random samples of a day.
+    pub fn drift_share(&self, lane: &str, record_type: &str, least: f64, most: f64) {
+        for (bound, share) in [("lower", least), ("upper", most)] {
+            let record_type = KeyValue::new("record_type", record_type.to_owned());
+            let bound = KeyValue::new("bound", bound);
+            self.drift_share.record(share, &[lane_is(lane), record_type, bound]);
+        }
     }
 
     /// How many rows of the inbox are not worked off.

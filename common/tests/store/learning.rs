@@ -158,3 +158,19 @@ async fn no_look_is_planned_before_the_least_age_or_after_the_most(db: PgPool) {
         assert!(age.as_hours() <= age_hours && age.as_hours() >= 1, "{age:?} at {price}");
     }
 }
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn when_webhooks_fail_every_record_of_the_type_is_due_sooner_at_once(db: PgPool) {
+    let scene = Scene::new(db).await;
+    for day in 0..30 {
+        scene.told(day * DAY, found("a", u8::try_from(day).unwrap())).await;
+    }
+    let mut habits = scene.habits().await;
+    habits.price = 0.01;
+    let evidence = scene.planned("a").await.evidence;
+    let planning = Planning::default();
+    let age = |habits: &habits::TypeHabits| habits.next_age_days(&evidence, 1.0, &planning, false);
+    let before = age(&habits);
+    habits.outage = true;
+    assert!(age(&habits) < before / 1.5, "{} and {before}", age(&habits));
+}

@@ -14,6 +14,7 @@ mod partitions;
 mod planning;
 mod quality;
 mod records;
+mod repair;
 mod scene;
 mod schedules;
 mod senders;

@@ -60,6 +60,7 @@ impl Scene {
             confirm_after: CONFIRM_AFTER,
             young: Duration::ZERO,
             planning: Planning::default(),
+            repairs_per_hour: u32::MAX,
             trace: String::new(),
         }
     }

@@ -52,6 +52,7 @@ impl Scene {
             confirm_after: Duration::from_secs(30),
             young: Duration::ZERO,
             planning: Planning::default(),
+            repairs_per_hour: u32::MAX,
             trace: String::new(),
         };
         let mut tx = self.db.begin().await.unwrap();
@@ -251,4 +252,24 @@ async fn all_who_look_at_once_cost_one_look_at_the_stores(db: PgPool) {
     let first = send(&console, get("/api/status")).await.body;
     let second = send(&console, get("/api/status")).await.body;
     assert_eq!(first, second, "the stores were asked again within a moment");
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn how_wrong_the_mirror_is_stands_beside_its_records(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.found("a", Trigger::Webhook).await;
+    sqlx::query(
+        "insert into quality_hours (connection_id, record_type, hour, samples, wrong, set_aside)
+         values ($1, 'profile', floor(extract(epoch from clock_timestamp()) / 3600), 100, 2, 1)",
+    )
+    .bind(scene.klaviyo.0)
+    .execute(&scene.db)
+    .await
+    .unwrap();
+    let (_, body) = scene.api().await;
+    let drift = &body["connections"][1]["mirror"]["records"][0]["drift"];
+    assert_eq!((drift["samples"].as_u64(), drift["wrong"].as_u64()), (Some(100), Some(2)));
+    assert!(drift["at_most"].as_f64().unwrap() > 0.02, "{drift}");
+    let page = scene.see("/").await.body;
+    assert!(page.contains("98.00"), "{page}");
 }

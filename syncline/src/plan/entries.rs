@@ -6,7 +6,7 @@ use std::path::Path;
 
 use anyhow::{Context, anyhow, bail, ensure};
 use common::freshness::{Alike, Habits, MAX_PER_DAY, MAX_WEIGHT};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 /// The longest file that is read, in bytes.
@@ -15,7 +15,7 @@ const LONGEST: u64 = 64 * 1024 * 1024;
 const MOST_ALIKE: u64 = 1_000_000_000_000;
 
 /// Records that are alike.
-#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Entry {
     /// Changes of one record, D.

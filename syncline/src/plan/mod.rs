@@ -2,12 +2,15 @@
 
 mod budget;
 mod entries;
+mod live;
 mod report;
 
 use std::path::PathBuf;
 
 use clap::Args;
+use common::config::Config;
 use common::freshness::{Alike, allocation, budget_for, optimum};
+use common::ids::Lane;
 
 use crate::answer::Answer;
 
@@ -16,6 +19,7 @@ use report::Report;
 
 /// Arguments of `plan`.
 #[derive(Args)]
+#[command(group = clap::ArgGroup::new("source").required(true).args(["records", "connection"]))]
 #[command(group = clap::ArgGroup::new("question").required(true).args(["budget", "target"]))]
 pub(crate) struct Arguments {
     /// An array of records as JSON; `-` is standard input. Each is
@@ -24,7 +28,10 @@ pub(crate) struct Arguments {
     /// webhooks without a change, and how many records are like it. All but the first may be left
     /// out; without recall there are no webhooks.
     #[arg(long, value_name = "FILE")]
-    records: PathBuf,
+    records: Option<PathBuf>,
+    /// The records of this connection's mirror, as far as they are known: `platform/name`.
+    #[arg(long, value_name = "CONNECTION")]
+    connection: Option<Lane>,
     /// How many looks there are: 1000/hour, 50/s, 48000/day.
     #[arg(long, value_name = "LOOKS/TIME")]
     budget: Option<PerDay>,
@@ -44,9 +51,20 @@ fn share(text: &str) -> Result<f64, String> {
     }
 }
 
-/// Needs no settings and no store: the records are in a file.
-pub(crate) fn run(arguments: &Arguments) -> anyhow::Result<Answer> {
-    let entries = entries::read(&arguments.records)?;
+impl Arguments {
+    /// Whether the records are in a file, so that no store is asked.
+    pub(crate) const fn needs_no_settings(&self) -> bool {
+        self.records.is_some()
+    }
+}
+
+/// - `config`: needed for a connection.
+pub(crate) async fn run(config: Option<&Config>, arguments: &Arguments) -> anyhow::Result<Answer> {
+    let entries = match (&arguments.records, &arguments.connection, config) {
+        (Some(file), _, _) => entries::read(file)?,
+        (None, Some(lane), Some(config)) => live::read(config, lane).await?,
+        _ => anyhow::bail!("name the records: --records FILE or --connection NAME"),
+    };
     let population: Vec<Alike> = entries.iter().map(entries::Entry::alike).collect();
     let found = match (arguments.target, arguments.budget) {
         (Some(target), _) => budget_for(&population, target),

@@ -73,6 +73,7 @@ impl<'a> Report<'a> {
             "records": self.records(),
             "looks_per_day": self.looks_per_day,
             "look_at_age_days": ages,
+            "entries": self.entries,
         });
         if let (Some(target), Some(object)) = (&self.target, value.as_object_mut()) {
             object.insert("target".to_owned(), json!(target.share));

@@ -112,7 +112,8 @@ async fn an_empty_database_is_migrated_and_then_has_a_status(db: PgPool) {
     assert!(status.out.contains("no record is mirrored yet"), "{status:?}");
     let empty = json!({
         "connections": [], "records": [], "operations_last_hour": [], "backlog": [],
-        "bulk_runs": [], "scheduler": null,
+        "bulk_runs": [], "scheduler": null, "quality_last_day": [],
+        "flipping_fields": [],
     });
     assert_eq!(call(&db, &["status", "--json"]).json(), empty);
 }
@@ -347,4 +348,55 @@ fn a_redis_that_is_away_is_named() {
     assert_eq!((ended.code, ended.out.as_str()), (1, ""));
     assert!(ended.err.contains("redis.url"), "{ended:?}");
     assert!(!ended.err.contains("a-password"), "{ended:?}");
+}
+
+#[sqlx::test(migrations = false)]
+async fn a_field_is_excluded_with_one_command_and_taken_back_with_another(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let lane = scene.lane.as_str();
+    let field = ["exclude-field", lane, "profile", "/attributes/last_seen"];
+    let ended = scene.call(&field);
+    assert_eq!((ended.code, ended.err.as_str()), (0, ""), "{ended:?}");
+    let shown = scene.call(&["drift", "--json"]).json();
+    assert_eq!(shown["excluded_fields"][0]["pointer"], "/attributes/last_seen");
+    assert!(scene.call(&["drift"]).out.contains("/attributes/last_seen"));
+
+    let undo = [&field[..], &["--undo"]].concat();
+    assert_eq!(scene.call(&undo).code, 0);
+    let again = scene.call(&undo);
+    assert_eq!(again.code, 1);
+    assert!(again.err.contains("is not excluded"), "{again:?}");
+    for (record_type, pointer, told) in
+        [("profile", "last_seen", "no JSON Pointer"), ("nothing", "/a", "no such record type")]
+    {
+        let ended = scene.call(&["exclude-field", lane, record_type, pointer]);
+        assert_eq!(ended.code, 1);
+        assert!(ended.err.contains(told), "{ended:?}");
+    }
+}
+
+#[sqlx::test(migrations = false)]
+async fn what_if_questions_are_answered_for_the_mirror_too(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let question = ["plan", "--budget", "100/hour", "--json"];
+    let mut all = question.to_vec();
+    all.extend(["--connection", scene.lane.as_str()]);
+    let nothing = scene.call(&all);
+    assert_eq!(nothing.code, 1);
+    assert!(nothing.err.contains("no record"), "{nothing:?}");
+    sqlx::query(
+        "insert into external_integrations
+                (connection_id, record_type, external_id, schema_version, flags, fetched_at, fence,
+                 first_seen_at, changed_at, last_verified_at, checks, changes)
+         select $1, 'profile', n::text, 1, 0, now(), 1, now(), now(), now(), 1, 0
+           from generate_series(1, 300) as n",
+    )
+    .bind(scene.connection.0)
+    .execute(&scene.db)
+    .await
+    .unwrap();
+    let answer = scene.on_connection(&question).json();
+    let records = answer["records"].as_f64().unwrap();
+    assert!((records - 300.0).abs() < 20.0, "{answer}");
+    assert!(answer["fresh_share"].as_f64() > answer["uniform_fresh_share"].as_f64(), "{answer}");
 }

@@ -18,6 +18,7 @@ tick = "500ms"
 sweep_every = "2s"
 spot_check_horizon = "10s"
 spot_check_min_age = "4s"
+repairs_per_hour = 1000
 bulk_overlap = "5s"
 "#;
 

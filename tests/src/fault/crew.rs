@@ -42,6 +42,8 @@ whole_timeout = "1s"
 read_timeout = "1s"
 [scheduler]
 spot_check_min_age = "24h"
+audit_share = 0.0
+run_audit_samples = 0
 [worker]
 retry_cap = "1s"
 "#;

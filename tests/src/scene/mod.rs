@@ -160,7 +160,7 @@ impl Scene {
     /// Starts a scheduler.
     pub fn start_scheduler(&mut self) {
         let (config, lifecycle) = (self.config.clone(), self.lifecycle.clone());
-        self.tasks.spawn(async move { scheduler::run(&config, &lifecycle).await });
+        self.tasks.spawn(async move { Box::pin(scheduler::run(&config, &lifecycle)).await });
     }
 
     /// The address of a webhook endpoint of the ingress that was started.

@@ -117,6 +117,7 @@ watch_senders_every = "0s"
 spot_check_min_age = "10ms"
 audit_share = 0.0
 run_audit_samples = 0
+repairs_per_hour = 1000
 [console]
 listen = "127.0.0.1:0"
 "#;

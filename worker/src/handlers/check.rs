@@ -66,6 +66,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         confirm_after: work.worker.settings.missing_confirm_after,
         young: consistency.young,
         planning: work.planning(kind),
+        repairs_per_hour: work.worker.care.repairs_per_hour,
         trace: telemetry::current_traceparent(),
     };
     let mut tx = db.begin().await?;

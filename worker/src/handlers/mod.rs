@@ -32,6 +32,8 @@ pub struct Care {
     pub max_age: Duration,
     /// Records of each run that are looked at once more.
     pub run_samples: u32,
+    /// Drift in one record is repaired so often within an hour.
+    pub repairs_per_hour: u32,
 }
 
 /// A batch as handlers see it: jobs of one group, and the right to work on them.

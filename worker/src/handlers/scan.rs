@@ -21,9 +21,9 @@ use super::form::Form;
 use super::{Failure, Work, unknown};
 use crate::outcome::Then;
 
-/// Records that a complete scan did not see are looked at one by one, so many in all; the rest is
-/// found by spot checks, which take those first that were not looked at for longest.
-const MOST_UNSEEN: usize = 10_000;
+/// Records that a complete scan did not see are suspected and looked at one by one, so many in all;
+/// the rest is found by spot checks.
+const MOST_UNSEEN: u32 = 10_000;
 /// Of these, so many at a time.
 const UNSEEN_PAGE: u32 = 1_000;
 
@@ -90,6 +90,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         confirm_after: work.worker.settings.missing_confirm_after,
         young: connection.account.consistency.young,
         planning: work.planning(kind),
+        repairs_per_hour: work.worker.care.repairs_per_hour,
         trace: telemetry::current_traceparent(),
     };
     let last = page.next.is_none();
@@ -184,6 +185,8 @@ async fn end(
             bulk_runs::halt(&mut **tx, run.id, &reason).await?;
             return Ok(End::Halted);
         }
+        // A crash after this loses none of them: the sweeper knows them by their mark.
+        bulk_runs::suspect_unseen(tx, run.id, beside_seen, MOST_UNSEEN).await?;
     }
     bulk_runs::finish(&mut **tx, run.id, work.worker.overlap).await?;
     quality::close_lottery(&mut **tx, run.id).await?;
@@ -226,7 +229,7 @@ async fn look_at_unseen(
         let ids =
             bulk_runs::unseen(&fleet.db, run.id, beside_seen, after.as_ref(), UNSEEN_PAGE).await?;
         let Some(last) = ids.last().cloned() else { break };
-        enqueued += ids.len();
+        enqueued += u32::try_from(ids.len()).unwrap_or(u32::MAX);
         let jobs: Vec<Job> = ids
             .into_iter()
             .map(|external_id| Job {

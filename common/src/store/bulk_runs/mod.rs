@@ -4,7 +4,7 @@ mod read;
 mod unseen;
 
 pub use read::{LastFull, all_running, last_full, latest, running, watermark};
-pub use unseen::{Unseen, count_unseen, unseen};
+pub use unseen::{Unseen, count_unseen, suspect_unseen, unseen};
 
 use std::fmt;
 use std::time::Duration;

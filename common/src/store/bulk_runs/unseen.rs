@@ -1,6 +1,6 @@
 //! What a full run did not see.
 
-use sqlx::PgExecutor;
+use sqlx::{PgExecutor, PgTransaction};
 
 use super::RunId;
 use crate::ids::ExternalId;
@@ -91,4 +91,55 @@ pub async fn count_unseen(
     .fetch_one(db)
     .await?;
     Ok(counts)
+}
+
+/// Marks the records that [`unseen`] has as suspected, in the transaction that ends the run: not to
+/// be on a complete list counts as the first of the two looks that make a deletion. So none is
+/// forgotten, whatever happens before they are looked at. Returns how many.
+///
+/// A record that is being written is left out: somebody looks at it now.
+///
+/// - `limit`: the most that are marked; what is beyond is found by spot checks.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(run.id = %run))]
+pub async fn suspect_unseen(
+    tx: &mut PgTransaction<'_>,
+    run: RunId,
+    beside_seen: bool,
+    limit: u32,
+) -> Result<u64, StoreError> {
+    let done = sqlx::query!(
+        r#"with unseen as (
+               select record.connection_id, record.record_type, record.external_id
+                 from bulk_runs as run join external_integrations as record
+                   on record.connection_id = run.connection_id
+                  and record.record_type = run.record_type
+                where run.id = $1 and run.mode = 'full'
+                  and record.flags & 3 = 0 and record.fetched_at < run.started_at
+                  and record.seen_in_run is distinct from run.id
+                  and (not $3 or substring(record.external_id from '^.*/') in (
+                          select substring(seen.external_id from '^.*/')
+                            from bulk_runs as this join external_integrations as seen
+                              on seen.connection_id = this.connection_id
+                             and seen.record_type = this.record_type
+                           where this.id = $1 and seen.seen_in_run = this.id))
+                order by record.external_id limit $2
+                  for no key update of record skip locked)
+           update external_integrations as record
+              set flags = record.flags | 2, missing_since = clock_timestamp(),
+                  next_check_at = null
+             from unseen
+            where record.connection_id = unseen.connection_id
+              and record.record_type = unseen.record_type
+              and record.external_id = unseen.external_id"#,
+        run as RunId,
+        i64::from(limit),
+        beside_seen,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(done.rows_affected())
 }

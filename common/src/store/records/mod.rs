@@ -85,6 +85,9 @@ text_enum! {
         Restored = "restored",
         /// Refused: a fetch that began later has written already.
         Stale = "stale",
+        /// It differs, and drift in it was repaired so often within the hour that it is left as it
+        /// is: it does not settle.
+        Capped = "capped",
         /// Nothing can be concluded; nothing was written, its notices stay open.
         Unclear = "unclear",
     }
@@ -98,7 +101,7 @@ impl Outcome {
 
     /// Whether the look told us what the platform has, so that older notices are answered.
     pub const fn is_answer(self) -> bool {
-        !matches!(self, Self::Stale | Self::Unclear)
+        !matches!(self, Self::Stale | Self::Capped | Self::Unclear)
     }
 }
 
@@ -192,6 +195,8 @@ pub struct WriteBatch {
     pub young: Duration,
     /// When the records are looked at next.
     pub planning: Planning,
+    /// A record in which drift was repaired so often within an hour is left as it is.
+    pub repairs_per_hour: u32,
     /// The W3C `traceparent` of the span that writes, or empty.
     pub trace: String,
 }

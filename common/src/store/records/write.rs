@@ -90,7 +90,7 @@ impl<'a> Judged<'a> {
 /// history, the drift (opened and, as it is repaired here, closed) and the inbox: a notice in
 /// `close_notices` is deleted if the look answered its record.
 ///
-/// Twelve statements at most, however many looks. Rows are locked in the order of their ids, so
+/// Fourteen statements at most, however many looks. Rows are locked in the order of their ids, so
 /// that writes that overlap wait for each other and never deadlock.
 ///
 /// # Errors
@@ -131,6 +131,7 @@ pub async fn write(
         })
         .collect();
 
+    cap(tx, batch, &mut judged).await?;
     set_aside(tx, batch, &judged).await?;
     leave_alone(tx, batch, &judged).await?;
     close_notices(tx, batch, &mut judged).await?;
@@ -154,6 +155,28 @@ pub async fn write(
         .iter()
         .filter_map(|look| verdicts.get(look.external_id.as_str()).copied())
         .collect())
+}
+
+/// Leaves records as they are in which nobody told of a change, and drift was repaired too often
+/// within the hour: they do not settle.
+async fn cap(
+    tx: &mut PgTransaction<'_>,
+    batch: &WriteBatch,
+    judged: &mut [Judged<'_>],
+) -> Result<(), StoreError> {
+    let differ = |judged: &Judged<'_>| judged.outcome == Outcome::Changed;
+    let ids: Vec<&str> =
+        judged.iter().filter(|judged| differ(judged)).map(Judged::external_id).collect();
+    if ids.is_empty() || !batch.trigger.is_unprompted() {
+        return Ok(());
+    }
+    let capped = drift_events::repaired_often(tx, batch, &ids).await?;
+    for judged in judged.iter_mut().filter(|judged| differ(judged)) {
+        if capped.contains(&judged.look.external_id) {
+            judged.outcome = Outcome::Capped;
+        }
+    }
+    Ok(())
 }
 
 /// Whether the platform says that the record did not even move since what is mirrored. Then the

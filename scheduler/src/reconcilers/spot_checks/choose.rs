@@ -239,3 +239,105 @@ pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
     let by = SignedDuration::try_from(by).unwrap_or(SignedDuration::MAX);
     at.saturating_add(by).unwrap_or(Timestamp::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use common::freshness::Observation;
+    use common::freshness::grid::GridEvidence;
+
+    use super::*;
+
+    const HOUR: Duration = Duration::from_hours(1);
+
+    fn now() -> Timestamp {
+        Timestamp::from_second(1_800_000_000).unwrap()
+    }
+
+    fn kind(batch: u32, price: f64) -> Kind {
+        let habits = TypeHabits { price, ..TypeHabits::default() };
+        let planning = Planning { looks_per_request: batch, ..Planning::default() };
+        let record_type = "profile".into();
+        Kind { record_type, habits, planning, requests: 1e9, scanned_by: None }
+    }
+
+    /// A record that was looked at once a day for a month, and `age` ago for the last time.
+    fn record(id: &str, changes: bool, age: Duration, kind: &Kind) -> PlannedRecord {
+        let seen = Observation { exposure_days: 1.0, changed: changes, noticed: false };
+        let mut evidence = GridEvidence::default();
+        for _ in 0..30 {
+            evidence = kind.habits.observe(&evidence, &seen);
+        }
+        PlannedRecord {
+            record_type: kind.record_type.clone(),
+            external_id: id.into(),
+            evidence,
+            weight: 1.0,
+            last_verified_at: now() - SignedDuration::try_from(age).unwrap(),
+            next_check_at: Some(now() - SignedDuration::from_secs(1)),
+            not_before: None,
+        }
+    }
+
+    fn ids<'a>(rows: &'a [PlannedRecord], choice: &Choice) -> Vec<&'a str> {
+        choice.chosen.iter().map(|place| rows[*place].external_id.as_str()).collect()
+    }
+
+    #[test]
+    fn hot_records_come_before_cold_ones_of_the_same_age() {
+        let kind = kind(1, 1e-6);
+        let rows: Vec<_> =
+            (0..40).map(|n| record(&format!("{n}"), n % 2 == 0, HOUR, &kind)).collect();
+        let choice = choose(&rows, std::slice::from_ref(&kind), now(), 1e-6, 20.0, HOUR);
+        assert_eq!(choice.chosen.len(), 20);
+        let hot =
+            ids(&rows, &choice).iter().filter(|id| id.parse::<u32>().unwrap() % 2 == 0).count();
+        assert!(hot >= 18, "{hot} of 20 are hot");
+    }
+
+    #[test]
+    fn records_that_are_all_due_at_once_do_not_flood() {
+        let kind = kind(10, 1e-11);
+        let rows: Vec<_> = (0..1_000).map(|n| record(&format!("{n}"), true, HOUR, &kind)).collect();
+        let choice = choose(&rows, std::slice::from_ref(&kind), now(), 1e-11, 7.0, HOUR);
+        assert_eq!((choice.chosen.len(), choice.requests), (70, 7.0));
+        assert!(choice.due_requests >= 99.0, "the price must hear of all");
+        assert!(choice.moved.iter().all(|moved| moved.reserved && moved.next_check_at > now()));
+    }
+
+    #[test]
+    fn what_came_due_under_an_older_price_is_put_back_and_what_is_nearly_due_is_taken_along() {
+        let dear = kind(1, 1e3);
+        let rows = [record("a", true, HOUR, &dear)];
+        let choice = choose(&rows, std::slice::from_ref(&dear), now(), 1e3, 10.0, HOUR);
+        let explores = explores(&rows[0].external_id, rows[0].last_verified_at);
+        assert!(explores || choice.chosen.is_empty());
+        assert!(explores || choice.moved[0].next_check_at > now() && !choice.moved[0].reserved);
+
+        // One is due, two share its request for nothing; the fourth was looked at too lately.
+        let mut cheap = kind(100, 1e-7);
+        cheap.planning.min_age = Duration::from_mins(5);
+        let mut rows = vec![record("due", true, HOUR * 24, &cheap)];
+        for (id, age) in [("near", HOUR * 2), ("nearer", HOUR * 3), ("young", HOUR / 60)] {
+            let mut row = record(id, false, age, &cheap);
+            row.weight = 1e-9;
+            row.next_check_at = Some(now() + SignedDuration::from_hours(1));
+            rows.push(row);
+        }
+        let choice = choose(&rows, std::slice::from_ref(&cheap), now(), 1e-7, 10.0, HOUR);
+        let mut chosen = ids(&rows, &choice);
+        chosen.sort_unstable();
+        assert_eq!(chosen, ["due", "near", "nearer"]);
+        assert!((choice.requests - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn planned_looks_wait_for_a_scan_that_ends_soon() {
+        let mut kind = kind(1, 1e-11);
+        let end = later(now(), Duration::from_mins(3));
+        kind.scanned_by = Some(end);
+        let rows = [record("a", true, HOUR, &kind)];
+        let choice = choose(&rows, std::slice::from_ref(&kind), now(), 1e-11, 10.0, HOUR);
+        assert!(choice.chosen.is_empty());
+        assert_eq!(choice.moved[0].next_check_at, end);
+    }
+}

@@ -20,8 +20,8 @@ use common::freshness::{ControllerSettings, LEAST_PRICE, PriceController};
 use common::ids::{ConnectionId, ExternalId, RecordType};
 use common::job::{Job, Priority, Task};
 use common::queue::Depths;
-use common::store::bulk_runs::{self, Mode, NewRun};
-use common::store::habits::{self, Planning};
+use common::store::bulk_runs::{self, BulkRun, Mode, NewRun};
+use common::store::habits::{self, Planning, TypeHabits};
 use common::store::records::{self, Replanned};
 use common::store::{self, lane_prices};
 use jiff::Timestamp;
@@ -38,8 +38,13 @@ use room::{MOST_WAITING, left_over, requests_within};
 const ROWS: (f64, f64) = (100.0, 4_000.0);
 /// Records that one pass plans anew in the background, at least and at most.
 const WALKED: (f64, f64) = (50.0, 1_000.0);
-/// A record whose check got lost is chosen again after this, or four horizons.
-const RESERVED: Duration = Duration::from_mins(10);
+/// A record that was chosen is left alone for a part of the horizon. If its check waits longer than
+/// that, it is chosen once more, which changes nothing; if it was lost, that makes up for it.
+const RESERVED_PART: u32 = 4;
+/// And no shorter than this.
+const RESERVED: Duration = Duration::from_secs(2);
+/// The background pass goes on once in so many passes, unless it hurries.
+const WALK_EVERY: u32 = 10;
 /// Of the time to its next look, so much sooner it must come due for the background pass to write.
 const WORTH_WRITING: f64 = 0.05;
 /// No scan begins by itself so soon after another of its type.
@@ -69,11 +74,21 @@ struct Memory {
     hurry: bool,
     /// The record types whose webhooks fail.
     outages: Vec<RecordType>,
+    /// Passes, and looks that they chose, since the background pass went on.
+    passes: u32,
+    looks: f64,
 }
 
 impl Default for Memory {
     fn default() -> Self {
-        Self { looks_per_request: 1.0, walked: None, hurry: false, outages: Vec::new() }
+        Self {
+            looks_per_request: 1.0,
+            walked: None,
+            hurry: false,
+            outages: Vec::new(),
+            passes: 0,
+            looks: 0.0,
+        }
     }
 }
 
@@ -92,7 +107,7 @@ impl SpotChecks {
         }
     }
 
-    async fn lane(&mut self, connection: &Connection) -> anyhow::Result<u64> {
+    async fn lane(&mut self, connection: &Connection, running: &[BulkRun]) -> anyhow::Result<u64> {
         let db = &self.fleet.db;
         let lane = connection.lane();
         let depths = self.fleet.queue.depths(lane).await?;
@@ -100,7 +115,9 @@ impl SpotChecks {
             return Ok(0);
         }
         let now = store::now(db).await?;
-        let kinds = self.kinds(connection, now).await?;
+        let read = lane_prices::of(db, connection.id).await?;
+        let price = read.map_or(LEAST_PRICE, |read| read.price);
+        let kinds = self.kinds(connection, running, price, now).await?;
         let most = kinds.iter().map(|kind| kind.requests).fold(0.0, f64::max);
         if kinds.is_empty() {
             return Ok(0);
@@ -112,12 +129,10 @@ impl SpotChecks {
             left_over(most, &depths).min(MOST_WAITING / memory.looks_per_request).max(1.0);
         let requests = (capacity - waiting).max(0.0);
 
-        let read = lane_prices::of(db, connection.id).await?;
-        let price = read.map_or(LEAST_PRICE, |read| read.price);
         let widest = kinds.iter().map(|kind| kind.planning.looks_per_request).max().unwrap_or(1);
         let rows = (2.0 * requests * f64::from(widest)).clamp(ROWS.0, ROWS.1);
         let rows = records::next_due(db, connection.id, whole(rows)).await?;
-        let reserve = RESERVED.max(4 * self.horizon);
+        let reserve = RESERVED.max(self.horizon / RESERVED_PART);
         let choice = choose(&rows, &kinds, now, price, requests, reserve);
 
         // Reserved first: a check that is enqueued and not reserved is enqueued once more, one that
@@ -160,19 +175,29 @@ impl SpotChecks {
     }
 
     /// What is known of each mirrored type.
-    async fn kinds(&self, connection: &Connection, now: Timestamp) -> anyhow::Result<Vec<Kind>> {
-        let db = &self.fleet.db;
+    async fn kinds(
+        &self,
+        connection: &Connection,
+        running: &[BulkRun],
+        price: f64,
+        now: Timestamp,
+    ) -> anyhow::Result<Vec<Kind>> {
+        let known = habits::all(&self.fleet.db, connection.id).await?;
         let mut kinds = Vec::new();
         for kind in connection.platform.records().iter().filter(|kind| kind.mirrored) {
             let record_type: RecordType = kind.name.into();
-            let habits = habits::of(db, connection.id, &record_type).await?;
+            let habits = known.iter().find(|(name, _)| *name == record_type);
+            let habits = habits.map_or_else(TypeHabits::default, |(_, habits)| *habits);
+            let habits = TypeHabits { price, ..habits };
             let planning = Planning {
                 min_age: self.min_age,
                 max_age: self.max_age,
                 looks_per_request: kind.batch,
                 weights: None,
             };
-            let run = bulk_runs::running(db, connection.id, &record_type).await?;
+            let run = running
+                .iter()
+                .find(|run| run.connection == connection.id && run.record_type == record_type);
             let page = format!("scan@{}", kind.name);
             let scanned_by = run
                 .filter(|run| run.mode == Mode::Full)
@@ -259,11 +284,17 @@ impl SpotChecks {
         looks: f64,
     ) -> anyhow::Result<()> {
         let memory = self.lanes.entry(connection.id).or_default();
+        (memory.passes, memory.looks) = (memory.passes + 1, memory.looks + looks);
         let failing = kinds.iter().filter(|kind| kind.habits.outage);
         let failing: Vec<RecordType> = failing.map(|kind| kind.record_type.clone()).collect();
         if failing != memory.outages {
             (memory.outages, memory.hurry, memory.walked) = (failing, true, None);
         }
+        if !memory.hurry && memory.passes < WALK_EVERY {
+            return Ok(());
+        }
+        let looks = memory.looks;
+        (memory.passes, memory.looks) = (0, 0.0);
         let most = if memory.hurry { WALKED.1 } else { (2.0 * looks).clamp(WALKED.0, WALKED.1) };
         let rows =
             records::walk(&self.fleet.db, connection.id, memory.walked.as_ref(), whole(most))
@@ -321,9 +352,10 @@ impl Reconcile for SpotChecks {
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
         let mut added = 0;
+        let running = bulk_runs::all_running(&self.fleet.db).await?;
         let connections: Vec<_> = self.fleet.connections.iter().cloned().collect();
         for connection in connections {
-            added += self.lane(&connection).await?;
+            added += self.lane(&connection, &running).await?;
         }
         Ok(added)
     }
