@@ -49,6 +49,9 @@ impl Metrics {
         let gauge = |name, unit, description| {
             meter.u64_gauge(name).with_unit(unit).with_description(description).build()
         };
+        let measure = |name, unit, description| {
+            meter.f64_gauge(name).with_unit(unit).with_description(description).build()
+        };
         let seconds = |name, description| {
             meter
                 .f64_histogram(name)
@@ -119,11 +122,7 @@ impl Metrics {
                 "leases that ran out: their worker is gone or late",
             ),
             queue_depth: gauge("syncline.queue.depth", "{job}", "jobs that wait"),
-            queue_lag: meter
-                .f64_gauge("syncline.queue.lag")
-                .with_unit("s")
-                .with_description("age of the job that waits longest")
-                .build(),
+            queue_lag: measure("syncline.queue.lag", "s", "age of the job that waits longest"),
             inbox_open: gauge("syncline.inbox.open", "{row}", "accepted and not yet worked off"),
             sender_sends: gauge(
                 "syncline.sender.sends",
@@ -140,11 +139,11 @@ impl Metrics {
                 "1",
                 "1 in the scheduler that leads, 0 in those that wait",
             ),
-            drift_share: meter
-                .f64_gauge("syncline.drift.share")
-                .with_unit("1")
-                .with_description("share of mirrored records that are wrong, by random samples")
-                .build(),
+            drift_share: measure(
+                "syncline.drift.share",
+                "1",
+                "share of mirrored records that are wrong, by random samples",
+            ),
         }
     }
 

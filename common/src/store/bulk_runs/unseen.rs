@@ -93,9 +93,10 @@ pub async fn count_unseen(
     Ok(counts)
 }
 
-/// Marks the records that [`unseen`] has as suspected, in the transaction that ends the run: not to
-/// be on a complete list counts as the first of the two looks that make a deletion. So none is
-/// forgotten, whatever happens before they are looked at. Returns how many.
+/// Marks the records that [`unseen`] has as suspected, in the transaction that ends the run: so none
+/// is forgotten, whatever happens before they are looked at. Not to be on a list is no proof, so it
+/// counts for none of the two looks that make a deletion: a row that is missing since later than
+/// its last look was marked like this. Returns how many.
 ///
 /// A record that is being written is left out: somebody looks at it now.
 ///

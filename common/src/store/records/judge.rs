@@ -92,9 +92,11 @@ pub(super) fn judge(
         (Finding::Missing | Finding::Gone, Some(_)) if deleted => Outcome::Unchanged,
         (Finding::Gone, Some(_)) => Outcome::Deleted,
         (Finding::Missing, Some(_)) => match held.missing_since {
-            // Strictly later, so that one look sent twice does not confirm itself.
+            // Strictly later, so that one look sent twice does not confirm itself. A row that was
+            // written before it was missed has only been missing from a list: that is no look.
             Some(since)
-                if stamp.fetched_at > since
+                if held.stamp.fetched_at >= since
+                    && stamp.fetched_at > since
                     && stamp.fetched_at.duration_since(since)
                         >= SignedDuration::try_from(confirm_after)
                             .unwrap_or(SignedDuration::MAX) =>
@@ -149,6 +151,7 @@ mod tests {
         };
         let suspected =
             Held { flags: Flags::SUSPECTED, missing_since: Some(second(100)), ..mirrored };
+        let unseen = Held { stamp: stamp(90, 5), ..suspected };
         let deleted = Held { flags: Flags::DELETED, missing_since: Some(second(90)), ..mirrored };
         let unclear = || Finding::Unclear { reason: "too young".to_owned() };
         let out_of_reach = || Finding::OutOfReach { reason: "no access".to_owned() };
@@ -181,6 +184,7 @@ mod tests {
             ("suspected", suspected, (129, 6), Finding::Missing, Outcome::Suspected),
             ("suspected", suspected, (130, 6), Finding::Missing, Outcome::Deleted),
             ("suspected", suspected, (130, 6), found(1, 1), Outcome::Unchanged),
+            ("unseen", unseen, (999, 6), Finding::Missing, Outcome::Suspected),
             ("deleted", deleted, (101, 6), Finding::Missing, Outcome::Unchanged),
             ("deleted", deleted, (101, 6), found(1, 1), Outcome::Restored),
         ];

@@ -285,7 +285,9 @@ async fn update(
                 schema_version   = coalesce(look.schema_version, record.schema_version),
                 remote_version   = coalesce(look.remote_version, record.remote_version),
                 flags            = (record.flags & ~3) | look.mark,
-                missing_since    = case when look.mark <> 0 then coalesce(record.missing_since, $4) end,
+                missing_since    = case when look.mark = 0 then null
+                                        when record.missing_since <= record.fetched_at
+                                        then record.missing_since else $4 end,
                 fetched_at       = $4,
                 fence            = $5,
                 changed_at       = case when look.changed then $4 else record.changed_at end,

@@ -20,6 +20,8 @@ const SAMPLE: u32 = 256;
 const KEPT: Duration = Duration::from_mins(1);
 /// A type of which nothing is spot-checked has so many samples an hour.
 const LEAST_PER_HOUR: f64 = 6.0;
+/// Fewer than this many are not drawn at once, in the mean.
+const LEAST_AT_ONCE: f64 = 0.5;
 /// Samples that wait for their look at a time, at least and at most.
 const IN_FLIGHT: (f64, f64) = (4.0, 500.0);
 const SECONDS_PER_DAY: f64 = 86_400.0;
@@ -31,7 +33,8 @@ pub(super) struct Population {
     pub(super) records: f64,
     /// What a look at one of them is worth, in the mean.
     pub(super) value: f64,
-    taken_at: Timestamp,
+    /// As of then.
+    pub(super) taken_at: Timestamp,
 }
 
 /// See the module.
@@ -91,7 +94,14 @@ impl Audit {
         if self.share <= 0.0 || population.records < 1.0 {
             return Ok(0);
         }
-        let wanted = looks * self.share / (1.0 - self.share) + LEAST_PER_HOUR * elapsed_hours;
+        let mut wanted = looks * self.share / (1.0 - self.share) + LEAST_PER_HOUR * elapsed_hours;
+        // Now and then a little more, instead of hardly ever anything with each pass.
+        if wanted < LEAST_AT_ONCE {
+            if self.chance.random_range(0.0..LEAST_AT_ONCE) >= wanted {
+                return Ok(0);
+            }
+            wanted = LEAST_AT_ONCE;
+        }
         let start = self.chance.random();
         let share = wanted / population.records;
         let limit = super::whole(10.0 * wanted + 50.0);

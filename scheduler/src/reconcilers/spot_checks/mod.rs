@@ -152,7 +152,9 @@ impl SpotChecks {
             let looks = looks as f64;
             let db = &self.fleet.db;
             self.audit.draw(db, connection, kind, population, looks, elapsed_hours).await?;
-            self.scan_instead(connection, kind, population, &choice, now).await?;
+            if population.taken_at == now {
+                self.scan_instead(connection, kind, population, &choice, now).await?;
+            }
         }
         let db = &self.fleet.db;
         let looks_per_request =
