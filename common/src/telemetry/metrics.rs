@@ -134,11 +134,7 @@ impl Metrics {
                 "{repair}",
                 "webhooks that were set going again",
             ),
-            leads: gauge(
-                "syncline.scheduler.leads",
-                "1",
-                "1 in the scheduler that leads, 0 in those that wait",
-            ),
+            leads: gauge("syncline.scheduler.leads", "1", "1 in the scheduler that leads, else 0"),
             drift_share: measure(
                 "syncline.drift.share",
                 "1",
