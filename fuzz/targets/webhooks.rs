@@ -45,7 +45,7 @@ fuzz_target!(|request: Request<'_>| {
             headers.append(HeaderName::from_static(name), value);
         }
     }
-    for platform in platform::all() {
+    for &platform in platform::all() {
         receive(platform, &headers, request.body);
     }
     // What is behind the signature is only seen with the right one.
@@ -84,7 +84,7 @@ fn receive(platform: &dyn Platform, headers: &HeaderMap, body: &[u8]) {
         lane: format!("{}/fuzzed", platform.name()).parse().expect("a lane"),
         base_url: platform.base_url().parse().expect("a URL"),
         account: String::new(),
-        token: SecretString::default(),
+        token: SecretString::default().into(),
         webhook_secret: Some(secret.into()),
         consistency: platform.consistency(),
     };
