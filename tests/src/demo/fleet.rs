@@ -24,6 +24,8 @@ use crate::program::Program;
 
 /// How long a process may take to become ready.
 const START: Duration = Duration::from_secs(30);
+/// How often one is started.
+const STARTS: u32 = 3;
 
 /// Everything that runs.
 #[derive(Debug)]
@@ -51,8 +53,6 @@ impl DemoFleet {
         let simulated = simulator::Config::default();
         let folder = ConfigFolder::write(&simulated, &platforms.addresses, SETTINGS, &CONNECTIONS)?;
 
-        let file = folder.file().display().to_string();
-        let log = folder.path().join("fleet.log");
         let namespace = format!("demo-{}", Uuid::now_v7());
         let mut fleet = Self {
             db,
@@ -61,42 +61,61 @@ impl DemoFleet {
             ours: Vec::new(),
             kept: folder.path().to_owned(),
             folder: Some(folder),
-            ingress: free_address().await?,
-            console: free_address().await?,
+            ingress: String::new(),
+            console: String::new(),
         };
-        let (ingress, console) = (fleet.ingress.clone(), fleet.console.clone());
-        for (name, key, listen) in [
-            ("syncline-ingress", "SYNCLINE__INGRESS__LISTEN", ingress),
-            ("syncline-scheduler", "SYNCLINE__SCHEDULER__LISTEN", free_address().await?),
-            ("syncline-worker", "SYNCLINE__WORKER__LISTEN", free_address().await?),
-            ("syncline-worker", "SYNCLINE__WORKER__LISTEN", free_address().await?),
-            ("syncline-console", "SYNCLINE__CONSOLE__LISTEN", console),
-        ] {
-            let environment = [
-                ("SYNCLINE__REDIS__URL", redis_url.as_str()),
-                ("SYNCLINE__REDIS__NAMESPACE", namespace.as_str()),
-                ("SYNCLINE__POSTGRES__URL", database_url.as_str()),
-                (key, listen.as_str()),
-            ];
-            let program = Program::start(name, &["--config", &file], &environment, Some(&log))?;
-            fleet.ours.push(program);
-            fleet.becomes_ready(name, &listen).await?;
+        let environment = [
+            ("SYNCLINE__REDIS__URL", redis_url.as_str()),
+            ("SYNCLINE__REDIS__NAMESPACE", namespace.as_str()),
+            ("SYNCLINE__POSTGRES__URL", database_url.as_str()),
+        ];
+        fleet.ingress = fleet.start_program("ingress", &environment).await?;
+        for name in ["scheduler", "worker", "worker"] {
+            fleet.start_program(name, &environment).await?;
         }
+        fleet.console = fleet.start_program("console", &environment).await?;
         fleet.platforms.send_webhooks_to(&fleet.ingress).await?;
         Ok(fleet)
     }
 
-    async fn becomes_ready(&mut self, name: &str, listen: &str) -> anyhow::Result<()> {
+    /// Starts one of our processes and waits until it is ready; says where it listens. The port was
+    /// free a moment ago: where another was faster, it is started once more with another.
+    async fn start_program(
+        &mut self,
+        process: &str,
+        environment: &[(&str, &str)],
+    ) -> anyhow::Result<String> {
+        let name = format!("syncline-{process}");
+        let key = format!("SYNCLINE__{}__LISTEN", process.to_uppercase());
+        let (file, log) = (self.kept.join("syncline.toml"), self.kept.join("fleet.log"));
+        let arguments = ["--config", file.to_str().context("a path in UTF-8")?];
+        for _ in 0..STARTS {
+            let listen = free_address().await?;
+            let environment = [environment, &[(key.as_str(), listen.as_str())]].concat();
+            let mut program = Program::start(&name, &arguments, &environment, Some(&log))?;
+            if self.becomes_ready(&mut program, &listen).await? {
+                self.ours.push(program);
+                return Ok(listen);
+            }
+        }
+        bail!("{name} ends before it is ready; see {}", self.kept.display());
+    }
+
+    /// False when it ends instead.
+    async fn becomes_ready(&mut self, program: &mut Program, listen: &str) -> anyhow::Result<bool> {
         let url = format!("http://{listen}/health/ready");
         let give_up = Instant::now() + START;
         loop {
             self.nobody_died()?;
+            if program.ended()?.is_some() {
+                return Ok(false);
+            }
             let request = self.http.request(reqwest::Method::GET, &url);
             if matches!(self.http.send(request).await, Ok((status, _)) if status.is_success()) {
-                return Ok(());
+                return Ok(true);
             }
             if Instant::now() > give_up {
-                bail!("{name} does not become ready; see {}", self.kept.display());
+                bail!("{} does not become ready; see {}", program.name(), self.kept.display());
             }
             sleep(Duration::from_millis(50)).await;
         }

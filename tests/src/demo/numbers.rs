@@ -32,6 +32,10 @@ pub(super) struct Webhooks {
     pub(super) without_webhook: u64,
     pub(super) deliveries: u64,
     pub(super) duplicated: u64,
+    /// Sent with a wrong signature, to see whether it is refused,
+    pub(super) probes: u64,
+    /// and not refused.
+    pub(super) probes_passed: u64,
 }
 
 #[derive(Clone, Debug, Deserialize)]

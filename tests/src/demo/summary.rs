@@ -38,6 +38,8 @@ pub(super) fn print(
 
     let refusals = numbers.of_platforms(|platform| platform.refusals);
     let sent = FORGED_EACH * SIGNED.len() as u64;
+    let probes = numbers.of_platforms(|platform| platform.webhooks.probes);
+    let passed = numbers.of_platforms(|platform| platform.webhooks.probes_passed);
     let checks = [
         (quiet, "every record was looked at after the platforms stood still".to_owned()),
         (
@@ -52,6 +54,7 @@ pub(super) fn print(
         ),
         (numbers.dead_letters == 0, format!("dead letters: {}", numbers.dead_letters)),
         (forged == sent, format!("forged webhooks refused: {forged} of {sent}")),
+        (passed == 0, format!("signatures that Discord made wrong, taken: {passed} of {probes}")),
     ];
     for mismatch in mismatches.iter().take(TOLD) {
         let (platform, record_type, id) = &mismatch.name;
