@@ -20,8 +20,6 @@ mod late_reads;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
-mod lost_access;
-#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod patreon;
