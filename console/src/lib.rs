@@ -3,6 +3,7 @@
 //! It only reads. It needs Redis and Postgres, and no secret of any connection.
 
 mod access;
+mod attempts;
 mod board;
 mod guard;
 mod pages;
@@ -29,6 +30,7 @@ use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::access::Access;
+use crate::attempts::Attempts;
 use crate::board::Board;
 
 /// One status is gathered at a time; a second connection is for what a cancelled one still holds.
@@ -54,6 +56,7 @@ pub struct Sources {
 struct Console {
     board: Board,
     access: Access,
+    attempts: Attempts,
     /// A permit for each request that is handled.
     slots: Semaphore,
     refresh: Duration,
@@ -109,6 +112,7 @@ pub fn router(sources: Sources, config: &ConsoleConfig, health: &Health) -> Rout
     let console = Arc::new(Console {
         board: Board::new(sources, config.refresh),
         access: Access::new(config.token()),
+        attempts: Attempts::default(),
         slots: Semaphore::new(MOST_REQUESTS),
         refresh: config.refresh,
     });

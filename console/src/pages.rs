@@ -7,8 +7,8 @@ use askama::Template;
 use axum::Json;
 use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::header::{CONTENT_TYPE, SET_COOKIE, WWW_AUTHENTICATE};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, SET_COOKIE, WWW_AUTHENTICATE};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{Html, IntoResponse, Redirect, Response};
 use jiff::Timestamp;
 use tracing::{error, info, warn};
@@ -103,6 +103,12 @@ pub(crate) async fn sign_in(
     headers: HeaderMap,
     body: Bytes,
 ) -> Response {
+    if let Some(wait) = console.attempts.wait() {
+        let seconds = wait.as_secs() + 1;
+        let told = format!("too many wrong tokens, try again in {seconds} s\n");
+        let headers = [(RETRY_AFTER, HeaderValue::from(seconds))];
+        return (StatusCode::TOO_MANY_REQUESTS, headers, told).into_response();
+    }
     let given = form_urlencoded::parse(&body).find(|(name, _)| name == FIELD);
     let given = given.map(|(_, value)| value).unwrap_or_default();
     match console.access.sign_in(given.trim(), came_over_tls(&headers)) {
@@ -111,6 +117,7 @@ pub(crate) async fn sign_in(
             ([(SET_COOKIE, cookie)], Redirect::to("/")).into_response()
         }
         None if console.access.has_token() => {
+            console.attempts.was_wrong();
             warn!("somebody tried to sign in with a wrong token");
             sign_in_form(true)
         }

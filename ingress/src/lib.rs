@@ -1,5 +1,8 @@
 //! Turns platforms' webhooks, and the notices of bridges, into work. The rest is health.
 
+mod clock;
+mod connections;
+mod memory;
 mod receive;
 
 use std::sync::Arc;
@@ -17,6 +20,9 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tower_http::catch_panic::CatchPanicLayer;
 
+use clock::Clock;
+use memory::Memory;
+
 /// What the handler needs.
 #[derive(Debug)]
 struct Ingress {
@@ -24,7 +30,10 @@ struct Ingress {
     /// A permit for each webhook or notice that is worked on.
     in_flight: Semaphore,
     body_limit_bytes: usize,
+    /// For all bodies that are being read.
+    memory: Memory,
     request_timeout: Duration,
+    clock: Clock,
     metrics: Metrics,
 }
 
@@ -48,7 +57,7 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
 ///
 /// # Errors
 ///
-/// When the socket fails.
+/// None in practice: a connection that fails is given up alone.
 pub async fn serve(
     listener: TcpListener,
     fleet: Fleet,
@@ -61,7 +70,9 @@ pub async fn serve(
         fleet,
         in_flight: Semaphore::new(config.max_in_flight),
         body_limit_bytes: config.body_limit_bytes,
+        memory: Memory::new(config.body_memory_bytes),
         request_timeout: config.request_timeout,
+        clock: Clock::default(),
         metrics: Metrics::default(),
     });
     let router = Router::new()
@@ -77,9 +88,8 @@ pub async fn serve(
         stop.soft().cancelled().await;
         health.set_ready(false);
     };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(draining);
-    tokio::select! {
-        served = serving.into_future() => served.context("serving webhooks"),
-        () = lifecycle.hard().cancelled() => Ok(()),
-    }
+    let serving = connections::serve(listener, router, config, lifecycle.soft());
+    let ended = async { tokio::join!(serving, draining) };
+    lifecycle.hard().run_until_cancelled(ended).await;
+    Ok(())
 }

@@ -21,6 +21,7 @@ use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::Ingress;
+use crate::clock::is_timely;
 
 /// How long a platform is asked to wait when we cannot take its webhook.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -207,6 +208,8 @@ async fn accept(
 ) -> Result<Acknowledgement, Rejection> {
     Span::current().record("syncline.lane", connection.lane().as_str());
     let _in_flight = ingress.in_flight.try_acquire().map_err(|_| Rejection::Overloaded)?;
+    let room = ingress.memory.reserve(headers, ingress.body_limit_bytes);
+    let _room = room.ok_or(Rejection::Overloaded)?;
     let body =
         match timeout(ingress.request_timeout, to_bytes(body, ingress.body_limit_bytes)).await {
             Ok(Ok(body)) => body,
@@ -222,6 +225,7 @@ async fn accept(
             .map_err(|refused| refuse(from, connection, &refused))?,
         Sender::Bridge => read_notice(ingress, connection, &request).await?,
     };
+    judge_time(ingress, connection, &request).await?;
     Span::current().record("syncline.notices", notices.len());
     if !notices.is_empty() {
         let trace = telemetry::current_traceparent();
@@ -270,6 +274,29 @@ fn refuse(from: Sender, connection: &Connection, refused: &Refused) -> Rejection
             error!(%lane, what, reason = %refused, "webhook refused");
             Rejection::NotUnderstood
         }
+    }
+}
+
+/// What was signed longer ago than the platform goes on sending it is somebody else's repetition. It
+/// would only cost a look.
+async fn judge_time(
+    ingress: &Ingress,
+    connection: &Connection,
+    request: &WebhookRequest<'_>,
+) -> Result<(), Rejection> {
+    let Some(signed) = connection.platform.signed_at(request) else { return Ok(()) };
+    let asking = timeout(ingress.request_timeout, ingress.clock.now(&ingress.fleet.db));
+    match asking.await {
+        Ok(Ok(now)) if is_timely(signed, now) => Ok(()),
+        Ok(Ok(_)) => {
+            warn!(lane = %connection.lane(), signed_at = %signed.at, "webhook refused: it is too old");
+            Err(Rejection::Forged)
+        }
+        Ok(Err(error)) => {
+            warn!(%error, "webhook not taken: nobody tells what time it is");
+            Err(Rejection::StoreAway)
+        }
+        Err(_) => Err(Rejection::StoreAway),
     }
 }
 

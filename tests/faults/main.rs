@@ -7,6 +7,8 @@ mod chaos;
 #[cfg(test)]
 mod leadership;
 #[cfg(test)]
+mod overload;
+#[cfg(test)]
 mod platforms;
 #[cfg(test)]
 mod postgres;
@@ -16,3 +18,5 @@ mod processes;
 mod redis;
 #[cfg(test)]
 mod roles;
+#[cfg(test)]
+mod strangers;

@@ -26,6 +26,13 @@ pub struct IngressConfig {
     pub request_timeout: Duration,
     /// Webhooks handled at once.
     pub max_in_flight: usize,
+    /// Connections at once.
+    pub max_connections: usize,
+    /// How long the headers of a request may take, and a connection stand idle.
+    #[serde(with = "duration")]
+    pub header_timeout: Duration,
+    /// For all bodies that are being read, in bytes.
+    pub body_memory_bytes: usize,
     /// How long open requests may take to end after SIGTERM.
     #[serde(with = "duration")]
     pub drain: Duration,
@@ -61,6 +68,21 @@ impl IngressConfig {
             (1..=65_536).contains(&self.max_in_flight),
             "ingress.max_in_flight",
             "must be 1 to 65536",
+        );
+        problems.require(
+            (1..=65_536).contains(&self.max_connections),
+            "ingress.max_connections",
+            "must be 1 to 65536",
+        );
+        problems.require(
+            (Duration::from_millis(100)..=Duration::from_mins(1)).contains(&self.header_timeout),
+            "ingress.header_timeout",
+            "must be 100ms to 1m",
+        );
+        problems.require(
+            self.body_memory_bytes >= self.body_limit_bytes,
+            "ingress.body_memory_bytes",
+            "must be at least ingress.body_limit_bytes, or the largest webhook is never taken",
         );
     }
 }

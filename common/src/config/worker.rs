@@ -33,6 +33,8 @@ pub struct WorkerConfig {
     pub permit_use_by: Duration,
     /// A job that was claimed this often and never ended is buried.
     pub max_attempts: u32,
+    /// A page of a scan waits while more webhooks and requests of people than this wait in its lane.
+    pub scan_backlog_max: u64,
     /// The most to wait before a second attempt.
     #[serde(with = "duration")]
     pub retry_base: Duration,

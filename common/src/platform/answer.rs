@@ -115,6 +115,15 @@ pub(super) fn date(headers: &HeaderMap) -> Option<Timestamp> {
     headers.get(DATE)?.to_str().ok().and_then(http_date).map(|date| date.timestamp())
 }
 
+/// A time in a header: an HTTP date, or seconds since 1970.
+pub(super) fn instant(value: &[u8]) -> Option<Timestamp> {
+    let text = std::str::from_utf8(value).ok()?.trim();
+    match text.parse() {
+        Ok(seconds) => Timestamp::from_second(seconds).ok(),
+        Err(_) => http_date(text).map(|date| date.timestamp()),
+    }
+}
+
 /// A pause of so many seconds, at most a day; `None` for what is no length of time.
 pub(super) fn pause(seconds: f64) -> Option<Duration> {
     if seconds >= MAX_PAUSE.as_secs_f64() {

@@ -32,7 +32,7 @@ pub use oauth::{ClientAuth, NewTokens, OAuthEndpoint, RefreshError, RefreshReque
 pub use record::{Look, Page, RecordKind, ScanFrom, Snapshot, Unseen};
 pub use sender::{Endpoint, Gap, Repair, Sender, SenderState};
 pub use token::{CurrentToken, Token, TokenKeeper};
-pub use webhook::{Acknowledgement, Notice, Refused, WebhookRequest};
+pub use webhook::{Acknowledgement, Notice, Refused, SignedAt, WebhookRequest};
 
 use async_trait::async_trait;
 
@@ -85,6 +85,12 @@ pub trait Platform: Send + Sync {
         account: &Account,
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused>;
+
+    /// When the platform signed a webhook; `None` where it signs no time, or not in a form that we
+    /// know. Only of use for one that [`Self::receive`] has taken.
+    fn signed_at(&self, _request: &WebhookRequest<'_>) -> Option<SignedAt> {
+        None
+    }
 
     /// How a webhook that was taken is answered.
     fn acknowledgement(&self) -> Acknowledgement {

@@ -1,6 +1,9 @@
 //! Webhooks as they come in.
 
+use std::time::Duration;
+
 use http::HeaderMap;
+use jiff::Timestamp;
 
 use crate::ids::{ExternalId, RecordType};
 
@@ -31,6 +34,15 @@ pub struct Notice {
     pub record_type: RecordType,
     /// Its id.
     pub external_id: ExternalId,
+}
+
+/// The time that a platform has signed with a webhook.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SignedAt {
+    /// By the platform's clock.
+    pub at: Timestamp,
+    /// For how long it may go on sending the same.
+    pub sent_for: Duration,
 }
 
 /// How a platform wants a webhook answered that was taken.

@@ -131,3 +131,21 @@ async fn it_answers_on_a_socket_and_ends_when_told_to(db: PgPool) {
     served.unwrap();
     assert!(answer.starts_with("HTTP/1.1 200 OK"), "{answer}");
 }
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn who_guesses_the_token_is_slowed_down_and_a_session_is_not(db: PgPool) {
+    let console = Scene::new(db).await.console(TOKEN);
+    let signed_in = send(&console, sign_in(TOKEN)).await;
+    let cookie = signed_in.headers["set-cookie"].to_str().unwrap().split(';').next().unwrap();
+    for _ in 0..10 {
+        let wrong = send(&console, sign_in("a wrong token 0123456789")).await;
+        assert_eq!(wrong.status, StatusCode::UNAUTHORIZED);
+    }
+    let guess = send(&console, sign_in(TOKEN)).await;
+    assert_eq!(guess.status, StatusCode::TOO_MANY_REQUESTS, "the right one is not even looked at");
+    assert!(guess.headers.contains_key("retry-after") && !guess.headers.contains_key("set-cookie"));
+
+    let mut request = get("/api/status");
+    request.headers_mut().insert("cookie", cookie.parse().unwrap());
+    assert_eq!(send(&console, request).await.status, StatusCode::OK);
+}

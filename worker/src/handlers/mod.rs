@@ -1,5 +1,6 @@
 //! What jobs do: one match on the task.
 
+mod backlog;
 mod check;
 mod form;
 mod probe;
@@ -133,6 +134,9 @@ impl Handler for Tasks {
         let Some(first) = work.jobs.first() else { return Ok(Vec::new()) };
         match Task::try_from(&first.id) {
             Ok(Task::Check { record_type, .. }) => check::run(work, &record_type).await,
+            Ok(Task::Scan { .. }) if backlog::is_above_mark(work).await => {
+                Ok(backlog::stand_back(work))
+            }
             Ok(Task::Scan { record_type }) => scan::run(work, &record_type).await,
             Ok(Task::Probe) => probe::run(work, first.id.kind()).await,
             Err(error) => Err(PlatformError::Unexpected { what: error.to_string() }.into()),

@@ -36,7 +36,8 @@ use crate::ids::ExternalId;
 use crate::platform::api::Dialect;
 use crate::platform::{
     Account, Acknowledgement, Call, Consistency, Endpoint, ErrorBudget, Gap, Look, Notice, Page,
-    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
+    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, SignedAt,
+    WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -101,6 +102,10 @@ impl Platform for Discord {
         request: &WebhookRequest<'_>,
     ) -> Result<Vec<Notice>, Refused> {
         webhook::receive(account, request)
+    }
+
+    fn signed_at(&self, request: &WebhookRequest<'_>) -> Option<SignedAt> {
+        webhook::signed_at(request)
     }
 
     fn acknowledgement(&self) -> Acknowledgement {

@@ -4,14 +4,20 @@
 //! on purpose; an endpoint that takes one of these is removed. Events come late, repeated and out
 //! of order, are tried again for ten minutes and are lost then: they are a reason to look.
 
+use std::time::Duration;
+
 use ed25519_dalek::{Signature, VerifyingKey};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 
 use crate::ids::ExternalId;
+use crate::platform::answer::instant;
 use crate::platform::discord::records::{ENTITLEMENT, GUILD};
 use crate::platform::discord::snowflake::Snowflake;
-use crate::platform::{Account, Notice, Refused, WebhookRequest};
+use crate::platform::{Account, Notice, Refused, SignedAt, WebhookRequest};
+
+/// Discord tries again for ten minutes.
+const SENT_FOR: Duration = Duration::from_mins(15);
 
 const PING: u8 = 0;
 const EVENT: u8 = 1;
@@ -122,6 +128,12 @@ fn signed<'a>(request: &WebhookRequest<'a>) -> Option<([u8; 64], &'a [u8])> {
     let mut signature = [0; 64];
     hex::decode_to_slice(request.only("x-signature-ed25519")?, &mut signature).ok()?;
     Some((signature, request.only("x-signature-timestamp")?))
+}
+
+/// The time in the header, in seconds.
+pub(super) fn signed_at(request: &WebhookRequest<'_>) -> Option<SignedAt> {
+    let at = instant(request.only("x-signature-timestamp")?)?;
+    Some(SignedAt { at, sent_for: SENT_FOR })
 }
 
 /// Whether a request that is not signed by Discord is what Discord itself sends to see whether we

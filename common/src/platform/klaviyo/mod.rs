@@ -24,7 +24,8 @@ use crate::platform::api::Dialect;
 use crate::platform::klaviyo::records::{EVENT, MEMBERSHIP};
 use crate::platform::{
     Account, Call, ClientAuth, Consistency, Endpoint, Gap, Look, Notice, OAuthEndpoint, Page,
-    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, WebhookRequest,
+    Platform, PlatformError, RecordKind, Refused, Repair, ScanFrom, Sender, SignedAt,
+    WebhookRequest,
 };
 use crate::quota::LaneLimits;
 
@@ -99,6 +100,10 @@ impl Platform for Klaviyo {
         found: &Sender,
     ) -> Result<Repair, PlatformError> {
         sender::repair(call, found).await
+    }
+
+    fn signed_at(&self, request: &WebhookRequest<'_>) -> Option<SignedAt> {
+        webhook::signed_at(request)
     }
 
     async fn look(

@@ -1,15 +1,21 @@
 //! System webhooks: up to a thousand events, signed over the body and the time.
 
+use std::time::Duration;
+
 use hmac::{Hmac, KeyInit, Mac};
 use secrecy::ExposeSecret;
 use serde::Deserialize;
 use sha2::Sha256;
 
+use crate::platform::answer::instant;
 use crate::platform::klaviyo::scan::{Relationships, notices};
-use crate::platform::{Account, Notice, Refused, WebhookRequest};
+use crate::platform::{Account, Notice, Refused, SignedAt, WebhookRequest};
 
 /// Most events in one delivery.
 const MAX_EVENTS: usize = 1000;
+
+/// Klaviyo tries again for two days, and perhaps with the time of the first attempt.
+const SENT_FOR: Duration = Duration::from_hours(49);
 
 #[derive(Deserialize)]
 struct Delivery {
@@ -76,6 +82,12 @@ fn verify(account: &Account, request: &WebhookRequest<'_>) -> Result<(), Refused
     mac.update(request.body);
     mac.update(header(request, "klaviyo-timestamp")?);
     mac.verify_slice(&signature).map_err(|_| Refused::Forged("not made with our secret"))
+}
+
+/// The time in the header: an HTTP date, or seconds.
+pub(super) fn signed_at(request: &WebhookRequest<'_>) -> Option<SignedAt> {
+    let at = instant(request.only("klaviyo-timestamp")?)?;
+    Some(SignedAt { at, sent_for: SENT_FOR })
 }
 
 /// A header that must be there exactly once.
