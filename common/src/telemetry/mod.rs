@@ -62,7 +62,7 @@ pub enum TelemetryError {
     Endpoint(#[from] opentelemetry_otlp::ExporterBuildError),
     /// Something else in this process has taken the logs.
     #[error("telemetry was started twice")]
-    Twice(#[from] tracing_subscriber::util::TryInitError),
+    Twice(#[from] tracing::subscriber::SetGlobalDefaultError),
 }
 
 /// Sends what is still unsent when the process ends. Keep it until then.
@@ -83,7 +83,10 @@ pub struct Guard {
 /// When a setting makes no sense, or it was called before.
 pub fn start(settings: Settings<'_>) -> Result<Guard, TelemetryError> {
     let (subscriber, guard) = build(settings)?;
-    subscriber.try_init()?;
+    // Not `try_init`: that would also take what comes from the crate `log`. To ask whether such a
+    // record is wanted leaves the verdict of our filters behind, and the next event of this thread is
+    // judged by it: with any directive finer than info, lines after each SQL statement were lost.
+    tracing::subscriber::set_global_default(subscriber)?;
     if let Some(meter) = &guard.meter {
         global::set_meter_provider(meter.clone());
     }
