@@ -11,6 +11,7 @@ mod agrees_with_model;
 mod place;
 mod processes;
 mod shares;
+mod simulation;
 mod stories;
 
 use std::collections::VecDeque;
