@@ -225,7 +225,9 @@ async fn accept(
             .map_err(|refused| refuse(from, connection, &refused))?,
         Sender::Bridge => read_notice(ingress, connection, &request).await?,
     };
-    judge_time(ingress, connection, &request).await?;
+    if from == Sender::Platform {
+        judge_time(ingress, connection, &request).await?;
+    }
     Span::current().record("syncline.notices", notices.len());
     if !notices.is_empty() {
         let trace = telemetry::current_traceparent();
