@@ -60,7 +60,8 @@ grant select, insert, update, delete on bulk_runs, schedules, schedule_ticks to 
 grant select, delete on sent_requests, drift_events to syncline_scheduler;
 grant select, insert, update on leadership, lane_prices, record_habits, webhook_senders
     to syncline_scheduler;
-grant select, insert, update, delete on alerts, quality_samples, quality_hours to syncline_scheduler;
+grant select, insert, update, delete on alerts, quality_samples, quality_hours, flipping_fields
+    to syncline_scheduler;
 grant select on excluded_fields to syncline_scheduler;
 grant select, insert, update, delete on flipping_fields to syncline_scheduler;
 -- Of the mirror it moves the plan, and nothing else.
