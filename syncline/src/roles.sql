@@ -40,7 +40,7 @@ grant select, insert, update on connection_credentials
 grant update (parked_reason, parked_at, opened_at) on connections to syncline_worker;
 grant select, insert on sent_requests to syncline_worker;
 grant select, insert, delete on inbox to syncline_worker;
-grant select, update on bulk_runs to syncline_worker;
+grant select, insert, update on bulk_runs to syncline_worker;
 grant select, insert, update on external_integrations to syncline_worker;
 grant select, insert on sync_operations to syncline_worker;
 grant usage on sequence sync_operations_id to syncline_worker;
@@ -48,7 +48,7 @@ grant select, insert, update on drift_events to syncline_worker;
 grant select, insert, update on dead_letters to syncline_worker;
 grant select, insert, update on record_habits, quality_hours, alerts to syncline_worker;
 grant select, insert, update, delete on quality_samples to syncline_worker;
-grant select, update on webhook_senders to syncline_worker;
+grant select, insert, update on webhook_senders to syncline_worker;
 grant select on lane_prices, excluded_fields to syncline_worker;
 
 -- The ingress accepts, and reads nothing of the mirror.
@@ -58,10 +58,9 @@ grant insert on inbox to syncline_ingress;
 grant select on inbox, external_integrations, dead_letters to syncline_scheduler;
 grant select, insert, update, delete on bulk_runs, schedules, schedule_ticks to syncline_scheduler;
 grant select, delete on sent_requests, drift_events to syncline_scheduler;
-grant select, insert, update on leadership, lane_prices, record_habits, webhook_senders
-    to syncline_scheduler;
-grant select, insert, update, delete on alerts, quality_samples, quality_hours, flipping_fields
-    to syncline_scheduler;
+grant select, insert, update on leadership, lane_prices, record_habits to syncline_scheduler;
+grant select on webhook_senders to syncline_scheduler;
+grant select, insert, update, delete on alerts, quality_samples, quality_hours to syncline_scheduler;
 grant select on excluded_fields to syncline_scheduler;
 grant select, insert, update, delete on flipping_fields to syncline_scheduler;
 -- Of the mirror it moves the plan, and nothing else.

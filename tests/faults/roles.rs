@@ -89,6 +89,7 @@ async fn each_process_does_its_work_with_the_rights_of_its_role(db: PgPool) -> a
         let more = [
             ("SYNCLINE__POSTGRES__URL", url.as_str()),
             ("SYNCLINE__INGRESS__LISTEN", listen.as_str()),
+            ("SYNCLINE__SCHEDULER__WATCH_SENDERS_EVERY", "500ms"),
         ];
         programs.push(scene.start_program(&format!("syncline-{process}"), &more)?);
     }
@@ -109,13 +110,17 @@ async fn each_process_does_its_work_with_the_rights_of_its_role(db: PgPool) -> a
         notify: true,
     })?;
     scene
-        .until("a scan is done, a webhook worked off, and a partition made", async |scene| {
-            let done = "select (select count(*) from bulk_runs where state = 'done')
+        .until(
+            "a scan is done, a webhook worked off, a sender found well, a partition made",
+            async |scene| {
+                let done = "select (select count(*) from bulk_runs where state = 'done')
                              * (select count(*) from sync_operations where trigger = 'webhook')
+                             * (select count(*) from webhook_senders where well_at is not null)
                              * (select count(*) from pg_inherits
                                  where inhparent = 'sync_operations'::regclass)";
-            Ok(scene.count(done).await? > 1)
-        })
+                Ok(scene.count(done).await? > 1)
+            },
+        )
         .await?;
     let log = std::fs::read_to_string(scene.folder.path().join("log"))?;
     let denied: Vec<&str> = log.lines().filter(|line| line.contains("permission denied")).collect();
