@@ -120,7 +120,7 @@ async fn a_budget_recovers_when_its_window_has_passed_and_then_its_alert_is_over
         })
         .await?;
 
-    fail(&fleet, "discord/other", 10).await?;
+    fail(&fleet, "discord/second", 10).await?;
     assert_eq!(fleet.clear_recovered_budgets().await?, 0, "it lasts");
     assert_eq!(scene.count(ALERTS).await?, 1);
     // As ten minutes later, and as after a Redis that was lost.
