@@ -1,5 +1,5 @@
-//! Discord as its documents have it: entitlements by webhook, guilds, members and roles by scans and
-//! spot checks, and guilds that the bot was removed from.
+//! Discord as its documents have it: entitlements by webhook, guilds, members and roles by a bridge,
+//! by scans and spot checks, and guilds that the bot was removed from.
 
 use anyhow::Context;
 use common::job::{Job, Priority, Task};
@@ -56,6 +56,21 @@ async fn what_happens_to_an_entitlement_arrives_by_webhook(db: PgPool) -> anyhow
     let stats = scene.platforms.stats().discord;
     assert_eq!((stats.webhooks.arrived, stats.webhooks.retries, stats.refusals), (3, 0, 0));
     assert_eq!((stats.webhooks.probes, stats.webhooks.probes_passed), (3, 0));
+    assert_eq!(scene.count("select count(*) from drift_events").await?, 0);
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_the_gateway_tells_a_bridge_arrives_by_its_notices(db: PgPool) -> anyhow::Result<()> {
+    let mut scene = mirrored_fleet(db, setup(NO_SPOT_CHECKS)).await?;
+    let mut members = records(&scene, RecordType::Member);
+    let (changed, left) = (members.remove(0), members.remove(0));
+    change_on(&scene, Platform::Discord, &changed, ChangeKind::Edit, true)?;
+    delete_this(&scene, Platform::Discord, &left, true)?;
+    edit(&scene, RecordType::Guild)?;
+    scene.becomes_true().await?;
+    scene.comes_to_rest(DISCORD).await?;
+    assert_eq!(history(&scene, &left).await?, ["created", "suspected", "deleted"]);
     assert_eq!(scene.count("select count(*) from drift_events").await?, 0);
     Ok(())
 }

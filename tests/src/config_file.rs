@@ -110,7 +110,9 @@ impl Addresses {
                 (self.discord.clone(), name, token, self.discord_public_key.clone())
             }
         };
-        Account { base_url, name: name.to_owned(), token: token.0.clone(), webhook }
+        let bridged = platform == Platform::Discord;
+        let notice = bridged.then(|| simulated.discord.bridge_secret.0.clone());
+        Account { base_url, name: name.to_owned(), token: token.0.clone(), webhook, notice }
     }
 }
 
@@ -122,6 +124,8 @@ struct Account {
     token: String,
     /// What its webhooks are checked with.
     webhook: Option<String>,
+    /// What the notices of a bridge are checked with.
+    notice: Option<String>,
 }
 
 /// A folder with a configuration file and the secrets that it names; gone when dropped.
@@ -152,6 +156,7 @@ impl ConfigFolder {
             let secrets = [
                 ("token", Some(account.token.as_str())),
                 ("webhook_secret", account.webhook.as_deref()),
+                ("notice_secret", account.notice.as_deref()),
                 ("endpoint_id", Some(endpoint(platform))),
             ];
             let Account { base_url, name, .. } = &account;

@@ -11,7 +11,7 @@ use simulator::Platform;
 use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::time::timeout;
 
-use crate::config_file::{Addresses, endpoint};
+use crate::config_file::{Addresses, DISCORD_ENDPOINT, endpoint};
 use crate::http::Http;
 use crate::mirror::{self, Name};
 use crate::program::Program;
@@ -71,16 +71,23 @@ impl Platforms {
         Ok(Self { program, addresses, http, control_url })
     }
 
-    /// Where webhooks go from now on: the ingress at this address.
+    /// Where webhooks, and the notices of the bridge to Discord's gateway, go from now on: the
+    /// ingress at this address.
     pub(super) async fn send_webhooks_to(&self, ingress: &str) -> anyhow::Result<()> {
         for platform in Platform::ALL {
             let name = platform.name();
             let target = format!("http://{ingress}/webhooks/{name}/{}", endpoint(platform));
             let body = json!({ "platform": name, "target": target });
-            let (status, answer) = self.control("/webhook/target", &body).await?;
-            if !status.is_success() {
-                bail!("the simulator answered {status}: {answer}");
-            }
+            self.tell("/webhook/target", &body).await?;
+        }
+        let target = format!("http://{ingress}/notices/discord/{DISCORD_ENDPOINT}");
+        self.tell("/bridge/target", &json!({ "target": target })).await
+    }
+
+    async fn tell(&self, path: &str, body: &Value) -> anyhow::Result<()> {
+        let (status, answer) = self.control(path, body).await?;
+        if !status.is_success() {
+            bail!("the simulator answered {status}: {answer}");
         }
         Ok(())
     }

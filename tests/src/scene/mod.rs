@@ -20,7 +20,7 @@ use tracing_subscriber::EnvFilter;
 use url::Url;
 use uuid::Uuid;
 
-use crate::config_file::{Addresses, ConfigFolder, endpoint};
+use crate::config_file::{Addresses, ConfigFolder, DISCORD_ENDPOINT, endpoint};
 use crate::http::Http;
 use crate::program::Program;
 use setup::SETTINGS;
@@ -121,6 +121,10 @@ impl Scene {
         for &platform in &self.connected {
             let target = format!("{base}/webhooks/{}/{}", platform.name(), endpoint(platform));
             self.platforms.set_webhook_target(platform, Some(target.parse::<Url>()?));
+        }
+        if self.connected.contains(&Platform::Discord) {
+            let target = format!("{base}/notices/discord/{DISCORD_ENDPOINT}");
+            self.platforms.set_bridge_target(Some(target.parse()?));
         }
         let (fleet, config) = (self.fleet().await?, self.config.ingress.clone());
         let lifecycle = self.lifecycle.clone();
