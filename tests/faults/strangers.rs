@@ -20,8 +20,8 @@ use url::Url;
 const SMALL: &str = r#"
 [ingress]
 header_timeout = "400ms"
-request_timeout = "1s"
-drain = "2s"
+request_timeout = "4s"
+drain = "4s"
 max_connections = 4
 body_limit_bytes = 65536
 body_memory_bytes = 65536
@@ -44,7 +44,7 @@ async fn connect(scene: &Scene) -> anyhow::Result<TcpStream> {
 async fn answer(stream: &mut TcpStream) -> String {
     let mut answer = Vec::new();
     // A connection that is reset has ended too.
-    drop(timeout(Duration::from_secs(5), stream.read_to_end(&mut answer)).await);
+    drop(timeout(Duration::from_secs(10), stream.read_to_end(&mut answer)).await);
     String::from_utf8_lossy(&answer).into_owned()
 }
 
