@@ -38,7 +38,7 @@ use room::{MOST_WAITING, left_over, requests_within};
 const ROWS: (f64, f64) = (100.0, 4_000.0);
 /// Records that one pass plans anew in the background, at least and at most.
 const WALKED: (f64, f64) = (50.0, 1_000.0);
-/// A record that was chosen is left alone for a part of the horizon. If its check waits longer than
+/// A record that was chosen is left alone for a part of the horizon, or for its least age. If its check waits longer than
 /// that, it is chosen once more, which changes nothing; if it was lost, that makes up for it.
 const RESERVED_PART: u32 = 4;
 /// And no shorter than this.
@@ -132,7 +132,7 @@ impl SpotChecks {
         let widest = kinds.iter().map(|kind| kind.planning.looks_per_request).max().unwrap_or(1);
         let rows = (2.0 * requests * f64::from(widest)).clamp(ROWS.0, ROWS.1);
         let rows = records::next_due(db, connection.id, whole(rows)).await?;
-        let reserve = RESERVED.max(self.horizon / RESERVED_PART);
+        let reserve = RESERVED.max((self.horizon / RESERVED_PART).min(self.min_age));
         let choice = choose(&rows, &kinds, now, price, requests, reserve);
 
         // Reserved first: a check that is enqueued and not reserved is enqueued once more, one that
