@@ -7,7 +7,7 @@ use std::pin::pin;
 use std::task::Poll;
 use std::time::Duration;
 
-use anyhow::Context;
+use anyhow::{Context, anyhow};
 use common::store::leadership::Candidate;
 use common::telemetry::Metrics;
 use secrecy::SecretString;
@@ -138,6 +138,10 @@ impl Leader {
             lost = self.keep(&mut seat, term, &confirm) => Err(lost),
         };
         match ended {
+            // It ended because its tenure had, which is seen here first now and then.
+            Ok(Ok(())) if !stop.is_cancelled() => {
+                Err(anyhow!("it could not be confirmed in time")).context("the lock was lost")
+            }
             Ok(done) => {
                 // Late, it has ended by itself.
                 drop(timeout(self.lease, seat.resign(term)).await);
@@ -167,9 +171,9 @@ impl Leader {
             let (asked, deadline) = (Instant::now(), *confirm.borrow());
             match timeout_at(deadline, seat.confirm(term)).await {
                 Ok(Ok(true)) => drop(confirm.send_replace(asked + self.trust())),
-                Ok(Ok(false)) => return anyhow::anyhow!("another has it"),
+                Ok(Ok(false)) => return anyhow!("another has it"),
                 Ok(Err(error)) => return error.into(),
-                Err(_) => return anyhow::anyhow!("it could not be confirmed in time"),
+                Err(_) => return anyhow!("it could not be confirmed in time"),
             }
         }
     }

@@ -56,6 +56,7 @@ grant insert on inbox to syncline_ingress;
 
 -- The scheduler decides, and drops what is too old.
 grant select on inbox, external_integrations, dead_letters to syncline_scheduler;
+grant update (next_check_at, not_before) on external_integrations to syncline_scheduler;
 grant select, insert, update, delete on bulk_runs, schedules, schedule_ticks to syncline_scheduler;
 grant select, delete on sent_requests, drift_events to syncline_scheduler;
 grant select, insert, update on leadership, lane_prices, record_habits to syncline_scheduler;

@@ -123,8 +123,9 @@ async fn each_process_does_its_work_with_the_rights_of_its_role(db: PgPool) -> a
         )
         .await?;
     let log = std::fs::read_to_string(scene.folder.path().join("log"))?;
-    let denied: Vec<&str> = log.lines().filter(|line| line.contains("permission denied")).collect();
-    assert!(denied.is_empty(), "nobody asked for more than is granted: {denied:#?}");
+    let denied: Vec<&str> =
+        log.lines().filter(|line| line.contains("permission denied")).take(3).collect();
+    assert!(denied.is_empty(), "somebody asked for more than is granted: {denied:#?}");
     for program in &mut programs {
         assert!(program.stop().await?.success());
     }
