@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde_json::json;
-use tracing::{error, info, warn};
+use tracing::{debug, error, info, warn};
 
 use super::{Connection, Fleet};
 use crate::config::SchedulerConfig;
@@ -215,7 +215,8 @@ async fn mend(
     match connection.platform.repair_sender(call, endpoint, found).await {
         Ok(repair) => {
             if let Repair::NotDone(why) = &repair {
-                warn!(lane = %connection.lane(), why, "webhooks are not sent, and not repaired");
+                // The alert says it; and who never had a webhook is not told with every look.
+                debug!(lane = %connection.lane(), why, "webhooks are not sent, and not repaired");
             }
             Ok(Some(repair))
         }
