@@ -120,10 +120,11 @@ async fn a_second_signal_ends_every_process_while_postgres_is_silent(
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn a_process_that_waits_for_a_store_stops_when_it_is_told(db: PgPool) -> anyhow::Result<()> {
-    let scene = Scene::new(db, Setup::default()).await?;
+    let mut scene = Scene::new(db, Setup::default()).await?;
     let nowhere = [("SYNCLINE__POSTGRES__URL", "postgres://a:b@127.0.0.1:1/c")];
     let mut worker = scene.start_program("syncline-worker", &nowhere)?;
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    // It has begun to listen to signals by then.
+    scene.until("it waits", async |scene| scene.programs_say("cannot reach Postgres yet")).await?;
     assert!(worker.ended()?.is_none(), "it waits");
     assert_eq!(worker.stop().await?.code(), Some(0), "and needs no store to stop");
     Ok(())
