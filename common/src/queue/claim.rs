@@ -12,11 +12,11 @@ use super::lease::{Batch, Leased};
 use super::redis::{RedisQueue, micros};
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
-use crate::job::{JobId, Priority};
+use crate::job::Priority;
 use crate::quota::Permit;
 
-/// Lease, batch and permits as `claim.lua` returns them.
-type RawBatch = (String, u8, i64, Vec<(String, u32, u8, Vec<u8>, i64)>);
+/// Lane, priority, fence, and the jobs as they lie in Redis, as `claim.lua` returns them.
+type RawBatch = (String, u8, i64, Vec<(String, Vec<u8>)>);
 
 /// The time, when to come back, lanes that are due, lanes that are closed, leases reaped, batches.
 type RawClaim = (i64, i64, Vec<String>, Vec<String>, u64, Vec<RawBatch>);
@@ -91,16 +91,8 @@ impl RedisQueue {
         claimed_at_us: i64,
         asked_at: Instant,
     ) -> Option<Batch> {
-        let jobs: Vec<Leased> = jobs
-            .into_iter()
-            .map(|(id, attempt, round, trace, arrived_us)| Leased {
-                id: JobId::from(id),
-                attempt,
-                round,
-                trace: wire::unpack_trace(&trace),
-                arrived_us,
-            })
-            .collect();
+        let jobs: Vec<Leased> =
+            jobs.into_iter().filter_map(|(id, packed)| wire::leased(id, &packed)).collect();
         let kind = jobs.first()?.id.kind().to_owned();
         Some(Batch {
             lane: lane.parse().ok()?,

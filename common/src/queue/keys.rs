@@ -86,12 +86,12 @@ impl Keys {
     /// The keys of a lane in the order in which `lane.lua` expects them.
     pub fn lane(&self, lane: &Lane) -> Vec<String> {
         let shard = self.prefix(self.shard_of(lane));
-        let mut keys = Vec::with_capacity(12);
+        let mut keys = Vec::with_capacity(16);
         keys.push(format!("{shard}:state:{lane}"));
         for priority in Priority::ALL {
             keys.push(format!("{shard}:ready:{lane}:{}", priority.number()));
         }
-        for part in ["delayed", "leases", "jobs"] {
+        for part in ["delayed", "leases", "jobs", "batches"] {
             keys.push(format!("{shard}:{part}:{lane}"));
         }
         keys

@@ -1,6 +1,8 @@
 //! The queue in Redis: arguments in, one script, answers out.
 
+use std::collections::HashSet;
 use std::fmt;
+use std::ops::Range;
 use std::time::Duration;
 
 use redis::{FromRedisValue, Script};
@@ -86,15 +88,19 @@ impl RedisQueue {
     async fn enqueue_mode(&self, jobs: &[Job], mode: &str) -> Result<Enqueued, QueueError> {
         let mut total = Enqueued::default();
         for same_lane in jobs.chunk_by(|a, b| a.lane == b.lane) {
-            for chunk in same_lane.chunks(JOBS_PER_CALL) {
-                let Some(first) = chunk.first() else { continue };
+            let ids: Vec<JobId> = same_lane.iter().map(|job| job.task.job_id()).collect();
+            for part in parts(&ids) {
+                let (Some(jobs), Some(ids)) = (same_lane.get(part.clone()), ids.get(part)) else {
+                    continue;
+                };
+                let Some(first) = jobs.first() else { continue };
                 let mut call = self.bare_call(&scripts::ENQUEUE, true, &first.lane);
                 call.arg(first.lane.as_str()).arg(mode);
-                for job in chunk {
-                    call.arg(job.task.job_id().as_str())
-                        .arg(job.priority.number())
-                        .arg(0)
-                        .arg(wire::pack_trace(&job.trace));
+                for id in ids {
+                    call.arg(id.as_str());
+                }
+                for job in jobs {
+                    call.arg(wire::request(job.priority, &job.trace));
                 }
                 let (added, raised, dirty, coalesced): (u64, u64, u64, u64) =
                     self.send(&call).await?;
@@ -115,9 +121,9 @@ impl RedisQueue {
         ids: &[JobId],
     ) -> Result<Vec<JobId>, QueueError> {
         let mut call = self.bare_call(&scripts::EXTEND, false, lane);
-        call.arg(micros(self.settings.lease));
+        call.arg(micros(self.settings.lease)).arg(fence.0);
         for id in ids {
-            call.arg(id.as_str()).arg(fence.0);
+            call.arg(id.as_str());
         }
         let lost: Vec<String> = self.send(&call).await?;
         Ok(lost.into_iter().map(JobId::from).collect())
@@ -135,9 +141,13 @@ impl RedisQueue {
         let entry = self.entry(lane)?;
         let mut lost = Vec::new();
         let mut permits = permits;
-        let mut rest = outcomes;
-        loop {
-            let (chunk, later) = rest.split_at(rest.len().min(JOBS_PER_CALL));
+        let ids: Vec<&JobId> = outcomes.iter().map(|(id, _)| id).collect();
+        let mut parts = parts(&ids);
+        if parts.is_empty() {
+            parts.push(0..0);
+        }
+        for part in parts {
+            let chunk = outcomes.get(part).unwrap_or_default();
             let mut call = self.lane_call(&scripts::SETTLE, true, entry);
             call.arg(lane.as_str())
                 .arg(entry.json.as_str())
@@ -159,25 +169,18 @@ impl RedisQueue {
                         RateScope::Kind => "kind",
                     });
             }
-            for (id, outcome) in chunk {
-                let (after, round) = match *outcome {
-                    Outcome::Again { after, round } => (after, round),
-                    Outcome::Nack { after } | Outcome::Defer { after } => (after, 0),
-                    Outcome::Ack | Outcome::Bury => (Duration::ZERO, 0),
-                };
-                call.arg(id.as_str())
-                    .arg(fence.0)
-                    .arg(outcome.name())
-                    .arg(micros(after))
-                    .arg(round);
+            call.arg(fence.0);
+            for (id, _) in chunk {
+                call.arg(id.as_str());
+            }
+            for (_, outcome) in chunk {
+                call.arg(wire::outcome(*outcome).as_ref());
             }
             let gone: Vec<String> = self.send(&call).await?;
             lost.extend(gone.into_iter().map(JobId::from));
-            (permits, rest) = (&[], later);
-            if rest.is_empty() {
-                return Ok(lost);
-            }
+            permits = &[];
         }
+        Ok(lost)
     }
 
     /// Settles permits alone, at once: for windows of a second, and for what cannot wait (a 429).
@@ -256,6 +259,22 @@ impl RedisQueue {
     pub(super) fn permit_deadline_us(&self) -> u64 {
         micros(self.settings.permit_use_by + self.settings.request_timeout)
     }
+}
+
+/// Cuts a list for as many calls as it takes: so many at once, and none twice in a call.
+fn parts<T: Eq + std::hash::Hash>(ids: &[T]) -> Vec<Range<usize>> {
+    let (mut parts, mut from, mut seen) = (Vec::new(), 0, HashSet::new());
+    for (at, id) in ids.iter().enumerate() {
+        if seen.len() == JOBS_PER_CALL || seen.contains(id) {
+            parts.push(from..at);
+            (from, seen) = (at, HashSet::new());
+        }
+        seen.insert(id);
+    }
+    if from < ids.len() {
+        parts.push(from..ids.len());
+    }
+    parts
 }
 
 pub(super) fn micros(duration: Duration) -> u64 {

@@ -1,7 +1,50 @@
-//! The trace context of a job as it lies in Redis: 25 bytes instead of the 55 of its text.
+//! What goes between the scripts and us in bytes: who asked for a job, what became of it, and what a
+//! claim says of it.
 
-/// Packs a W3C `traceparent` of version 00: trace id, span id, flags. Anything else becomes empty.
-pub(super) fn pack_trace(traceparent: &str) -> Vec<u8> {
+use std::borrow::Cow;
+
+use super::lease::{Leased, Outcome};
+use super::redis::micros;
+use crate::job::{JobId, Priority};
+
+/// Bytes before the trace in a job as it lies in Redis (`job.lua`).
+const HEAD_BYTES: usize = 20;
+
+/// A priority, and the trace of whoever asked: 26 bytes at most.
+pub(super) fn request(priority: Priority, traceparent: &str) -> Vec<u8> {
+    let mut request = vec![priority.number()];
+    request.extend(pack_trace(traceparent));
+    request
+}
+
+/// An outcome as `settle.lua` reads it.
+pub(super) fn outcome(outcome: Outcome) -> Cow<'static, str> {
+    let name = outcome.name();
+    match outcome {
+        Outcome::Ack | Outcome::Bury => name.into(),
+        Outcome::Again { after, round } => format!("{name} {} {round}", micros(after)).into(),
+        Outcome::Nack { after } | Outcome::Defer { after } => {
+            format!("{name} {}", micros(after)).into()
+        }
+    }
+}
+
+/// A job as `job.lua` lays it out. `None` when it is too short to be one.
+pub(super) fn leased(id: String, packed: &[u8]) -> Option<Leased> {
+    let (head, trace) = packed.split_at_checked(HEAD_BYTES)?;
+    let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| (sum << 8) | i64::from(*byte));
+    Some(Leased {
+        id: JobId::from(id),
+        attempt: u32::try_from(number(head.get(8..10)?)).ok()?,
+        round: *head.get(18)?,
+        trace: unpack_trace(trace),
+        arrived_us: number(head.get(10..17)?),
+    })
+}
+
+/// Packs a W3C `traceparent` of version 00, 25 bytes instead of the 55 of its text: trace id, span
+/// id, flags. Anything else becomes empty.
+fn pack_trace(traceparent: &str) -> Vec<u8> {
     let mut parts = traceparent.split('-');
     let (Some("00"), Some(trace), Some(span), Some(flags), None) =
         (parts.next(), parts.next(), parts.next(), parts.next(), parts.next())
@@ -15,7 +58,7 @@ pub(super) fn pack_trace(traceparent: &str) -> Vec<u8> {
 }
 
 /// The text that was packed, or an empty one.
-pub(super) fn unpack_trace(packed: &[u8]) -> String {
+fn unpack_trace(packed: &[u8]) -> String {
     let text = hex::encode(packed);
     match (text.get(..32), text.get(32..48), text.get(48..50)) {
         (Some(trace), Some(span), Some(flags)) if text.len() == 50 => {
@@ -27,6 +70,8 @@ pub(super) fn unpack_trace(packed: &[u8]) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
 
     #[test]
@@ -37,5 +82,27 @@ mod tests {
         for bad in ["", "garbage", "01-a-b-c", "00-zz-zz-zz", "00-0af7-b7ad-01"] {
             assert_eq!(unpack_trace(&pack_trace(bad)), "", "{bad:?}");
         }
+    }
+
+    #[test]
+    fn a_job_is_read_as_the_scripts_lay_it_out() {
+        let mut packed = vec![0, 6, 0, 0, 0, 0, 1, 1, 1, 2, 0, 0, 0, 0, 0, 1, 0, 255, 7, 3];
+        let job = leased("profile:1".to_owned(), &packed).unwrap();
+        assert_eq!((job.attempt, job.round, job.arrived_us), (258, 7, 256));
+        assert_eq!(job.trace, "");
+        let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        packed.extend(pack_trace(trace));
+        assert_eq!(leased("profile:1".to_owned(), &packed).unwrap().trace, trace);
+        assert_eq!(leased("profile:1".to_owned(), &packed[..19]), None);
+    }
+
+    #[test]
+    fn an_outcome_says_when_and_as_what_it_comes_back() {
+        let after = Duration::from_millis(2);
+        assert_eq!(outcome(Outcome::Ack), "ack");
+        assert_eq!(outcome(Outcome::Bury), "bury");
+        assert_eq!(outcome(Outcome::Again { after, round: 3 }), "again 2000 3");
+        assert_eq!(outcome(Outcome::Nack { after }), "nack 2000");
+        assert_eq!(outcome(Outcome::Defer { after: Duration::ZERO }), "defer 0");
     }
 }

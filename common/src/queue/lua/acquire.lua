@@ -16,9 +16,10 @@ if lane.state.paused and ARGV[6] ~= "probe" then
   wait = math.max(wait, 1000000)
 end
 wait = math.max(wait, tonumber(lane.state.frozen or 0) - now)
-if wait > 0 then
-  return { 0, wait }
+local permit = 0
+if wait <= 0 then
+  permit, wait = next_fence(KEYS[1], now), 0
+  take(lane, ARGV[4], permit, now, tonumber(ARGV[3]))
 end
-local permit = next_fence(KEYS[1], now)
-take(lane, ARGV[4], permit, now, tonumber(ARGV[3]))
-return { permit, 0 }
+save_state(lane)
+return { permit, wait }

@@ -12,9 +12,9 @@
 --       8.. per lane: name, number of its quotas, limits as JSON (quota.lua)
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
 --           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
---           batches of { lane, priority, fence, { { job id, attempt, round, trace, arrived us }, ... } } }
--- Bounded: at most BOUND leases reaped and delayed jobs woken a lane, READ jobs of a kind read a batch;
--- lanes that are not reached before enough batches are found cost little.
+--           batches of { lane, priority, fence, { job id, job as it lies in `jobs`, ... } } }
+-- Bounded: after BOUND reaped jobs no further batch is reaped, BOUND delayed jobs are woken a lane, READ
+-- jobs of a kind are read a batch; lanes that are not reached before enough batches are found are not read.
 
 local BOUND, READ, CHUNK, HINTS = 100, 400, 100, 8
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
@@ -24,32 +24,52 @@ local lease_us, deadline_us, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonu
 local only_urgent = ARGV[7] == "urgent"
 local reaped = 0
 
+-- Back in the line of their priority, first by their first arrival. `mark`: those that are held by it.
+local function back_in_line(lane, ids, mark)
+  local saved, entering, count = {}, { [0] = {}, {}, {}, {} }, 0
+  for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
+    if packed and (not mark or is_held(packed, mark)) then
+      local job = job_of(packed)
+      job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
+      local line = entering[job[PRIORITY]]
+      line[#line + 1] = "0"
+      line[#line + 1] = place(ids[n], colon_of(job[ARRIVED]))
+      saved[#saved + 1] = ids[n]
+      saved[#saved + 1] = packed_job(job)
+      count = count + 1
+    end
+  end
+  if count > 0 then
+    redis.call("HSET", lane.key.jobs, unpack(saved))
+  end
+  for priority = 0, 3 do
+    if #entering[priority] > 0 then
+      redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
+    end
+  end
+  return count
+end
+
 -- Leases that ran out: their holders are gone or late. Priority and arrival are kept.
 local function reap(lane)
-  for _, id in ipairs(redis.call("ZRANGEBYSCORE", lane.key.leases, "-inf", digits(now), "LIMIT", 0, BOUND)) do
-    redis.call("ZREM", lane.key.leases, id)
-    local job = load_job(lane.key.jobs, id)
-    if job then
-      if job[DIRTY] >= 0 then
-        job[PRIORITY], job[DIRTY] = math.min(job[PRIORITY], job[DIRTY]), -1
-      end
-      job[STATE] = READY
-      enter_line(lane, id, job)
-      save_job(lane.key.jobs, id, job)
-      reaped = reaped + 1
+  local before = reaped
+  for _, fence in ipairs(redis.call("ZRANGEBYSCORE", lane.key.leases, "-inf", digits(now), "LIMIT", "0", "100")) do
+    if reaped - before >= BOUND then
+      break
     end
+    local ids = redis.call("HGET", lane.key.batches, fence)
+    local count = ids and back_in_line(lane, cmsgpack.unpack(ids), leased_by(tonumber(fence))) or 0
+    drop_lease(lane, fence)
+    count_leased(lane, -count)
+    reaped = reaped + count
   end
 end
 
 local function wake_delayed(lane)
-  for _, id in ipairs(redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", 0, BOUND)) do
-    redis.call("ZREM", lane.key.delayed, id)
-    local job = load_job(lane.key.jobs, id)
-    if job then
-      job[STATE] = READY
-      enter_line(lane, id, job)
-      save_job(lane.key.jobs, id, job)
-    end
+  local ids = redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", "0", "100")
+  if #ids > 0 then
+    redis.call("ZREM", lane.key.delayed, unpack(ids))
+    back_in_line(lane, ids)
   end
 end
 
@@ -59,26 +79,34 @@ local function heads(lane, priority)
   return lane.heads[priority]
 end
 
--- The head's group, up to one batch of it, from the first READ of its kind: places and ids.
+-- The head's group, up to one batch of it, from the first READ of its kind. `next` is the first of the
+-- kind that stays, `whole` says that nothing stays between those that are taken.
 local function batch_of(lane, priority, head)
-  local members, ids = { head.member }, { head.id }
-  local batch, kind, group = kind_limits(lane, head.kind)[BATCH], head.kind, group_of(head.id)
-  local from, count = 1, math.min(batch - 1, CHUNK)
-  while #ids < batch and from < READ do
+  local most, kind, group = kind_limits(lane, head.kind)[BATCH], head.kind, group_of(head.id)
+  -- Without a slash in it the group is the kind, of all ids that have none.
+  local prefix = group == kind and "" or group .. "/"
+  local batch = { priority = priority, kind = kind, members = {}, ids = {}, whole = true }
+  local members, ids, from, count = batch.members, batch.ids, 0, math.min(most + 1, CHUNK)
+  while #ids < most and from < READ do
     local chunk = of_kind(lane.key.ready[priority], kind, from, count)
     for _, member in ipairs(chunk) do
       local id = id_at(member, kind)
-      if #ids < batch and group_of(id) == group then
+      local fits = not string.find(id, "/", #prefix + 1, true) and string.sub(id, 1, #prefix) == prefix
+      if #ids < most and fits then
         members[#members + 1] = member
         ids[#ids + 1] = id
+        batch.whole = batch.whole and not batch.next
+      elseif not batch.next then
+        batch.next = member
       end
     end
     if #chunk < count then
+      batch.all_read = true
       break
     end
     from, count = from + count, CHUNK
   end
-  return { priority = priority, kind = kind, members = members, ids = ids }
+  return batch
 end
 
 -- The first group waiting at `priority` that its quotas let run: up to one batch. Without one, when the first may: `lane.wait` is the least over all that was tried.
@@ -116,15 +144,19 @@ local function next_batch(lane)
 end
 
 local function take_out_of_line(lane, batch)
-  local line = lane.key.ready[batch.priority]
-  redis.call("ZREM", line, unpack(batch.members))
+  local line, members = lane.key.ready[batch.priority], batch.members
+  if batch.whole and #members > 1 then
+    redis.call("ZREMRANGEBYLEX", line, "[" .. members[1], "[" .. members[#members])
+  else
+    redis.call("ZREM", line, unpack(members))
+  end
   local rest = {}
   for _, head in ipairs(heads(lane, batch.priority)) do
     if head.kind ~= batch.kind then
       rest[#rest + 1] = head
     end
   end
-  local member = of_kind(line, batch.kind, 0, 1)[1]
+  local member = batch.next or not batch.all_read and of_kind(line, batch.kind, 0, 1)[1]
   if member then
     rest[#rest + 1] = job_at(member)
     table.sort(rest, is_before)
@@ -132,34 +164,44 @@ local function take_out_of_line(lane, batch)
   lane.heads[batch.priority] = rest
 end
 
+-- Leases those of the batch that there are: they lie in `jobs` under `mark` and their attempt. Returns
+-- what the worker gets to know.
+local function lease(lane, batch, fence)
+  local there = redis.call("HMGET", lane.key.jobs, unpack(batch.ids))
+  local mark, heads, ids, jobs = leased_by(fence), {}, {}, {}
+  for n, id in ipairs(batch.ids) do
+    local packed = there[n]
+    if packed then
+      local attempt = math.min(attempt_in(packed) + 1, MOST_ATTEMPTS)
+      heads[attempt] = heads[attempt] or mark .. struct.pack(">I2", attempt)
+      ids[#ids + 1] = id
+      jobs[2 * #ids - 1], jobs[2 * #ids] = id, heads[attempt] .. string.sub(packed, LEASE_BYTES + 1)
+    end
+  end
+  if #ids > 0 then
+    local name = digits(fence)
+    redis.call("HSET", lane.key.jobs, unpack(jobs))
+    redis.call("HSET", lane.key.batches, name, cmsgpack.pack(ids), name .. ":n", digits(#ids))
+    redis.call("ZADD", lane.key.leases, digits(now + lease_us), name)
+    count_leased(lane, #ids)
+  end
+  return jobs
+end
+
 local function lease_batch(lane)
   local batch = next_batch(lane)
   if not batch then
     return nil
   end
-  local fence, ends = next_fence(KEYS[1], now), digits(now + lease_us)
+  local fence = next_fence(KEYS[1], now)
   take(lane, batch.kind, fence, now, deadline_us)
-  local packed = redis.call("HMGET", lane.key.jobs, unpack(batch.ids))
-  local leases, saved, jobs = {}, {}, {}
-  for i, id in ipairs(batch.ids) do
-    if packed[i] then
-      local job, n = cmsgpack.unpack(packed[i]), #jobs
-      job[STATE], job[FENCE], job[ATTEMPT] = LEASED, fence, job[ATTEMPT] + 1
-      leases[2 * n + 1], leases[2 * n + 2] = ends, id
-      saved[2 * n + 1], saved[2 * n + 2] = id, cmsgpack.pack(job)
-      jobs[n + 1] = { id, job[ATTEMPT], job[ROUND], job[TRACE], job[ARRIVED] }
-    end
-  end
+  local jobs = lease(lane, batch, fence)
   take_out_of_line(lane, batch)
-  if #jobs > 0 then
-    redis.call("ZADD", lane.key.leases, unpack(leases))
-    redis.call("HSET", lane.key.jobs, unpack(saved))
-  end
   for class = 2, 3 do
     if class == batch.priority then
-      set_state(lane, "credit" .. class, 0)
+      set_state(lane, "credit" .. class, "0")
     elseif #heads(lane, class) > 0 then
-      set_state(lane, "credit" .. class, math.min(100, credit(lane, class) + FLOOR[class]))
+      set_state(lane, "credit" .. class, digits(math.min(100, credit(lane, class) + FLOOR[class])))
     end
   end
   lane.took_urgent = lane.took_urgent or batch.priority <= 1
@@ -185,10 +227,12 @@ local function reschedule(lane, exhausted)
     return
   end
   local at = exhausted and now + lane.wait or now
-  for _, key in ipairs({ lane.key.delayed, lane.key.leases }) do
-    local head = redis.call("ZRANGE", key, 0, 0, "WITHSCORES")
-    if head[2] then
-      at = math.min(at, tonumber(head[2]))
+  if at > now then
+    for _, key in ipairs({ lane.key.delayed, lane.key.leases }) do
+      local head = redis.call("ZRANGE", key, "0", "0", "WITHSCORES")
+      if head[2] then
+        at = math.min(at, tonumber(head[2]))
+      end
     end
   end
   -- Whoever was to open it may have failed.
@@ -199,20 +243,22 @@ local function reschedule(lane, exhausted)
   if lane.state.paused or at == math.huge then
     redis.call("ZREM", KEYS[2], lane.name)
   else
-    redis.call("ZADD", KEYS[2], math.max(at, frozen, now), lane.name)
+    redis.call("ZADD", KEYS[2], digits(math.max(at, frozen, now)), lane.name)
   end
 end
 
 -- The lanes that are due, the longest unserved first.
-local due, key, closed = {}, 5, {}
+local due, key, closed, names = {}, 5, {}, {}
 for arg = 8, #ARGV, 3 do
-  local lane = lane_at(ARGV[arg], key)
-  lane.first_ledger, lane.limits_arg = key + LANE_KEYS, arg + 2
-  key = lane.first_ledger + tonumber(ARGV[arg + 1])
-  lane.score = tonumber(redis.call("ZSCORE", KEYS[2], lane.name) or math.huge)
-  if lane.score <= now then
-    due[#due + 1] = lane
+  names[#names + 1] = ARGV[arg]
+end
+local scores = #names > 0 and redis.call("ZMSCORE", KEYS[2], unpack(names)) or {}
+for n, name in ipairs(names) do
+  local ledgers, score = tonumber(ARGV[3 * n + 6]), tonumber(scores[n] or math.huge)
+  if score <= now then
+    due[#due + 1] = { name = name, score = score, key = key, limits = 3 * n + 7 }
   end
+  key = key + LANE_KEYS + ledgers
 end
 table.sort(due, function(a, b)
   if a.score ~= b.score then
@@ -221,60 +267,61 @@ table.sort(due, function(a, b)
   return a.name < b.name
 end)
 
-local running = {}
-for _, lane in ipairs(due) do
+-- The lane's first turn. Nothing when nothing may run there: then nothing is taken from anybody either.
+local reached = {}
+local function reach(found)
+  local lane = lane_at(found.name, found.key)
   load_state(lane, now)
   if lane.state.paused or tonumber(lane.state.frozen or 0) > now then
-    -- Nothing may run, so nothing is taken from anybody either.
     reschedule(lane, false)
-  else
-    reap(lane)
-    wake_delayed(lane)
-    running[#running + 1] = lane
+    return nil
   end
-end
-
--- The lane's first turn.
-local function reach(lane)
-  load_quotas(lane, cjson.decode(ARGV[lane.limits_arg]), lane.first_ledger, now, deadline_us)
+  reap(lane)
+  wake_delayed(lane)
+  load_quotas(lane, cjson.decode(ARGV[found.limits]), found.key + LANE_KEYS, now, deadline_us)
   lane.heads = {}
   if lane.state.closed then
     closed[#closed + 1] = lane.name
   end
+  reached[#reached + 1] = lane
   return lane
 end
 
 -- One batch a lane and pass: round robin.
-local batches, reached = {}, {}
+local batches, running = {}, due
 while #running > 0 and #batches < wanted do
   local still = {}
-  for _, lane in ipairs(running) do
+  for _, found in ipairs(running) do
     if #batches < wanted then
-      if not lane.heads then
-        reached[#reached + 1] = reach(lane)
-      end
-      lane.wait = math.huge
-      local batch = lease_batch(lane)
-      if batch then
-        batches[#batches + 1] = batch
-        still[#still + 1] = lane
-      else
-        lane.exhausted = true
+      local lane = found.heads and found or reach(found)
+      if lane then
+        lane.wait = math.huge
+        local batch = lease_batch(lane)
+        if batch then
+          batches[#batches + 1] = batch
+          still[#still + 1] = lane
+        else
+          lane.exhausted = true
+        end
       end
     end
   end
   running = still
 end
 for _, lane in ipairs(reached) do
+  save_state(lane)
   reschedule(lane, lane.exhausted)
   tell_urgent(lane)
 end
 
-local hints = redis.call("ZRANGEBYSCORE", KEYS[2], "-inf", digits(now), "LIMIT", 0, HINTS)
-local next_at = -1
-local head = redis.call("ZRANGE", KEYS[2], 0, 0, "WITHSCORES")
-if head[2] then
-  next_at = tonumber(head[2])
+local first, hints, next_at = redis.call("ZRANGE", KEYS[2], "0", digits(HINTS - 1), "WITHSCORES"), {}, -1
+for i = 1, #first, 2 do
+  if tonumber(first[i + 1]) <= now then
+    hints[#hints + 1] = first[i]
+  end
+end
+if first[2] then
+  next_at = tonumber(first[2])
 end
 if hints[1] and redis.call("LLEN", KEYS[3]) == 0 then
   redis.call("LPUSH", KEYS[3], hints[1])

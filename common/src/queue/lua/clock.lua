@@ -5,20 +5,24 @@
 -- lane knows of its quotas from an earlier age is not believed (quota.lua).
 local generation
 
--- Numbers above 10^14 lose digits in Lua's own conversion to text.
+-- The last fence that was handed out.
+local last_fence
+
+-- A whole number as text, exactly: numbers above 10^14 lose digits in Lua's own conversion, and
+-- printing them as what they are is several times faster.
 local function digits(number)
-  return string.format("%.0f", number)
+  return string.format("%d", number)
 end
 
--- `call` is the first argument of every script: which index the caller means (the run id of the
--- server behind its connection, and the number of shards), a space, and the time, or nothing for
+-- `index_and_time` is the first argument of every script: which index the caller means (the run id of
+-- the server behind its connection, and the number of shards), a space, and the time, or nothing for
 -- this server's clock; only tests give one. The time is never earlier than any time before: a
 -- server whose clock is set back stands still until it has caught up.
 --
 -- An index that knows another server was made on that one. This is a copy of it, which may lack
 -- the last writes, or nothing at all is known: a new generation begins, without an epoch.
-local function clock_us(shard, call)
-  local index, given = string.match(call, "^(%S+) (%d*)$")
+local function clock_us(shard, index_and_time)
+  local index, given = string.match(index_and_time, "^(%S+) (%d*)$")
   local now
   if given == "" then
     local time = redis.call("TIME")
@@ -26,14 +30,14 @@ local function clock_us(shard, call)
   else
     now = tonumber(given)
   end
-  local known = redis.call("HMGET", shard, "clock", "index", "generation")
+  local known = redis.call("HMGET", shard, "clock", "index", "generation", "fence")
   local last = tonumber(known[1] or 0)
   if now <= last then
     now = last
   else
     redis.call("HSET", shard, "clock", digits(now))
   end
-  generation = known[3]
+  generation, last_fence = known[3], tonumber(known[4] or 0)
   if known[2] ~= index then
     generation = digits(math.max(now, tonumber(generation or 0) + 1))
     redis.call("HSET", shard, "index", index, "generation", generation)
@@ -45,8 +49,7 @@ end
 -- The next fence: grows by one at least, and is never below the clock, so that it goes on growing
 -- when this Redis lost the last one.
 local function next_fence(shard, now)
-  local last = tonumber(redis.call("HGET", shard, "fence") or 0)
-  local fence = math.max(last + 1, now)
-  redis.call("HSET", shard, "fence", digits(fence))
-  return fence
+  last_fence = math.max(last_fence + 1, now)
+  redis.call("HSET", shard, "fence", digits(last_fence))
+  return last_fence
 end

@@ -15,7 +15,7 @@ for priority = 0, 3 do
 end
 local frozen = tonumber(redis.call("HGET", lane.key.state, "frozen") or 0)
 depths[5] = redis.call("ZCARD", lane.key.delayed)
-depths[6] = redis.call("ZCARD", lane.key.leases)
+depths[6] = tonumber(redis.call("HGET", lane.key.state, "leased") or 0)
 depths[7] = now - oldest
 depths[8] = math.max(0, frozen - now)
 depths[9] = redis.call("HEXISTS", lane.key.state, "paused")

@@ -6,105 +6,95 @@
 --       2 lane
 --       3 "ensure" to leave alone what is being worked on or delayed (the caller only makes up for a
 --         loss)
---       4.. per job: id, priority, delay in us, trace
+--       4.. ids, each once; then of each in turn: its priority (one byte) and the trace
 -- Returns { added, raised, dirty, coalesced }, how many of each.
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
 local ensure = ARGV[3] == "ensure"
 local added, raised, dirty, coalesced = 0, 0, 0, 0
-local first = math.huge
+local jobs = (#ARGV - 3) / 2
+local there = redis.call("HMGET", lane.key.jobs, unpack(ARGV, 4, 3 + jobs))
 
-local asked = {}
-for i = 4, #ARGV, 4 do
-  asked[#asked + 1] = ARGV[i]
+-- What becomes of jobs is written at the end, with one command for all.
+local saved, entering = {}, { [0] = {}, {}, {}, {} }
+local function save(id, packed)
+  saved[#saved + 1] = id
+  saved[#saved + 1] = packed
 end
-local packed = redis.call("HMGET", lane.key.jobs, unpack(asked))
 
--- What becomes of jobs is written at the end, with one command for all. An id that stands twice finds
--- what the first has made of it.
-local changed, changes = {}, {}
-local function change(id, job)
-  if not changed[id] then
-    changed[id] = job
-    changes[#changes + 1] = id
+local colon = colon_of(now)
+local function enter(id, priority)
+  local line = entering[priority]
+  line[#line + 1] = "0"
+  line[#line + 1] = place(id, colon)
+end
+
+-- New jobs differ by what they are asked with alone.
+local new_job = struct.pack(NEW_LAYOUT, 0, READY, 0, now, CLEAN, 0)
+
+local function mark_dirty(id, job, priority, trace)
+  if priority < job[DIRTY] then
+    job[DIRTY], job[TRACE] = priority, trace
+    save(id, packed_job(job))
   end
+  dirty = dirty + 1
 end
 
-local function make_ready(job)
-  job[STATE], job[ARRIVED] = READY, now
-  first = now
-end
-
-for n, id in ipairs(asked) do
-  local arg = 4 * n
-  local priority, delay_us, trace = tonumber(ARGV[arg + 1]), tonumber(ARGV[arg + 2]), ARGV[arg + 3]
-  local job = changed[id] or packed[n] and cmsgpack.unpack(packed[n])
-  if not job then
-    job = { READY, priority, now, 0, 0, -1, 0, trace }
-    if delay_us > 0 then
-      job[STATE] = DELAYED
-      redis.call("ZADD", lane.key.delayed, now + delay_us, id)
-      first = math.min(first, now + delay_us)
-    else
-      make_ready(job)
-    end
-    added = added + 1
-    change(id, job)
-  elseif job[STATE] == LEASED then
-    if ensure then
-      coalesced = coalesced + 1
-    else
-      if job[DIRTY] < 0 or priority < job[DIRTY] then
-        job[DIRTY], job[TRACE] = priority, trace
-        change(id, job)
-      end
-      dirty = dirty + 1
-    end
-  else
-    local more_urgent = priority < job[PRIORITY]
-    -- Only a webhook or a person pulls a delayed job forward; a failing one waits its time.
-    local pull = not ensure and job[STATE] == DELAYED and priority <= 1 and delay_us == 0
-    if more_urgent or pull then
-      if job[STATE] == READY and not changed[id] then
-        leave_line(lane, id, job)
-      end
-      job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), trace
-      if pull then
-        redis.call("ZREM", lane.key.delayed, id)
-        job[ATTEMPT], job[ROUND] = 0, 0
-      end
-      if pull or job[STATE] == READY then
-        make_ready(job)
-      end
-      change(id, job)
-      raised = raised + 1
-    else
-      coalesced = coalesced + 1
-    end
+-- Only a webhook or a person pulls a delayed job forward; a failing one waits its time.
+local function raise(id, job, priority, trace)
+  local pull = not ensure and job[STATE] == DELAYED and priority <= 1
+  if priority >= job[PRIORITY] and not pull then
+    coalesced = coalesced + 1
+    return
   end
-end
-
-local entering, saved = { [0] = {}, {}, {}, {} }, {}
-for n, id in ipairs(changes) do
-  local job = changed[id]
   if job[STATE] == READY then
-    local line = entering[job[PRIORITY]]
-    line[#line + 1] = 0
-    line[#line + 1] = place(id, job[ARRIVED])
+    leave_line(lane, id, job)
   end
-  saved[2 * n - 1], saved[2 * n] = id, cmsgpack.pack(job)
+  job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), trace
+  if pull then
+    redis.call("ZREM", lane.key.delayed, id)
+    job[STATE], job[ATTEMPT], job[ROUND] = READY, 0, 0
+  end
+  if job[STATE] == READY then
+    job[ARRIVED] = now
+    enter(id, job[PRIORITY])
+  end
+  save(id, packed_job(job))
+  raised = raised + 1
 end
-for priority = 0, 3 do
-  if #entering[priority] > 0 then
-    redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
+
+for n = 1, jobs do
+  local id, request, packed = ARGV[3 + n], ARGV[3 + jobs + n], there[n]
+  local priority = string.byte(request)
+  if not packed then
+    save(id, new_job .. request)
+    enter(id, priority)
+    added = added + 1
+  else
+    local job, trace = job_of(packed), string.sub(request, 2)
+    if job[STATE] ~= LEASED then
+      raise(id, job, priority, trace)
+    elseif ensure then
+      coalesced = coalesced + 1
+    else
+      mark_dirty(id, job, priority, trace)
+    end
   end
 end
+
 if #saved > 0 then
   redis.call("HSET", lane.key.jobs, unpack(saved))
 end
-if first < math.huge then
-  wants_claim(KEYS[2], KEYS[3], lane, first, now)
+local enters = false
+for priority = 0, 3 do
+  if #entering[priority] > 0 then
+    redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
+    enters = true
+  end
+end
+if enters then
+  wants_claim(KEYS[2], KEYS[3], lane, now, now)
 end
 if #entering[0] + #entering[1] > 0 then
   has_urgent(KEYS[4], lane, now)

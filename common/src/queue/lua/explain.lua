@@ -23,7 +23,7 @@ local id, kind = ARGV[4], kind_of(ARGV[4])
 local limits = kind_limits(lane, kind)
 local job = load_job(lane.key.jobs, id)
 local ready = job and job[STATE] == READY
-local mine = ready and job_at(place(id, job[ARRIVED]))
+local mine = ready and job_at(place(id, colon_of(job[ARRIVED])))
 
 local function owed(priority)
   return priority >= 2 and is_owed(lane, priority, tonumber(ARGV[3 + priority]))
@@ -64,7 +64,7 @@ local function jobs_before(line, heads)
     local last = "(" .. mine.member
     if head.kind ~= kind then
       local ties = sorts_before(head.id, id) and 1 or 0
-      last = "(" .. head.kind .. ":" .. struct.pack(">I7", mine.arrived + ties)
+      last = "(" .. head.kind .. colon_of(mine.arrived + ties)[":"]
     end
     before = before + redis.call("ZLEXCOUNT", line, "[" .. head.kind .. ":", last)
   end
@@ -140,25 +140,30 @@ for _, i in ipairs(limits[DRAWS_ON]) do
   hold(whole > 0 and "bucket-empty" or "head-room", name, now + bucket)
 end
 
--- What comes back by itself until then may go before it.
+-- When the job itself comes back: its delay or the lease of its batch ends.
+local back_at = 0
+if job and job[STATE] == LEASED then
+  back_at = tonumber(redis.call("ZSCORE", lane.key.leases, digits(job[FENCE])) or 0)
+elseif job and not ready then
+  back_at = tonumber(redis.call("ZSCORE", lane.key.delayed, id) or 0)
+end
+
+-- What else comes back by itself until then may go before it.
 local function comes_back(at)
-  local count = 0
-  for _, key in ipairs({ lane.key.delayed, lane.key.leases }) do
-    count = count + redis.call("ZCOUNT", key, "-inf", digits(at))
-    local own = redis.call("ZSCORE", key, id)
-    if own and tonumber(own) <= at then
-      count = count - 1
-    end
+  local count = redis.call("ZCOUNT", lane.key.delayed, "-inf", digits(at))
+    + redis.call("ZCOUNT", lane.key.leases, "-inf", digits(at))
+  local alone = job[STATE] ~= LEASED or redis.call("HGET", lane.key.batches, digits(job[FENCE]) .. ":n") == "1"
+  if not ready and back_at <= at and alone then
+    count = count - 1
   end
   return count > 0
 end
 
 local about, ahead, urgent, at, exact = {}, 0, 0, earliest_at(1, false), false
 if job then
-  local key = job[STATE] == LEASED and lane.key.leases or lane.key.delayed
-  local back_at = ready and 0 or tonumber(redis.call("ZSCORE", key, id) or 0)
+  local dirty = job[DIRTY] == CLEAN and -1 or job[DIRTY]
   about = {
-    job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], job[FENCE], job[DIRTY], job[ARRIVED],
+    job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], job[FENCE], dirty, job[ARRIVED],
   }
   local waiting = 0
   for priority = 0, 3 do
@@ -182,4 +187,5 @@ end
 if lane.state.paused then
   at = -1
 end
+save_state(lane)
 return { now, about, ahead, urgent, at, exact and not lane.state.paused and 1 or 0, holds }

@@ -1,21 +1,26 @@
--- Extend leases: the heartbeat of a worker.
+-- Extend the lease of a batch: the heartbeat of a worker. It is one lease for all jobs of the batch.
 --
 -- KEYS  1 shard  2.. the lane (lane.lua), without ledgers
 -- ARGV  1 index and time (clock.lua)
 --       2 length of a lease from now, us
---       3.. per job: id, fence
+--       3 fence
+--       4.. ids
 -- Returns the ids whose lease is lost: reaped, settled or held by another.
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at("", 2)
+local mark = leased_by(tonumber(ARGV[3]))
+local ids = {}
+for i = 4, #ARGV do
+  ids[#ids + 1] = ARGV[i]
+end
 local lost = {}
-for i = 3, #ARGV, 2 do
-  local id = ARGV[i]
-  local job = load_job(lane.key.jobs, id)
-  if job and job[STATE] == LEASED and job[FENCE] == tonumber(ARGV[i + 1]) then
-    redis.call("ZADD", lane.key.leases, now + tonumber(ARGV[2]), id)
-  else
-    lost[#lost + 1] = id
+for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
+  if not is_held(packed, mark) then
+    lost[#lost + 1] = ids[n]
   end
+end
+if #lost < #ids then
+  redis.call("ZADD", lane.key.leases, "XX", digits(now + tonumber(ARGV[2])), ARGV[3])
 end
 return lost

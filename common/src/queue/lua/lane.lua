@@ -6,14 +6,17 @@
 --                  generation of the index (clock.lua) that these are of;
 --                  closed "1" while a ledger waits to be rebuilt; frozen until, us;
 --                  f:<kind> the same for one kind; paused "1";
---                  credit2, credit3: what the floors owe to bulk and to spot checks, percent
+--                  credit2, credit3: what the floors owe to bulk and to spot checks, percent;
+--                  leased: jobs under a lease
 --   ready0..ready3  zset  one line for each priority (line.lua)
 --   delayed  zset  job id -> not before, us
---   leases   zset  job id -> deadline, us
---   jobs     hash  job id -> packed job
+--   leases   zset  fence of a batch -> deadline, us
+--   jobs     hash  job id -> packed job (job.lua)
+--   batches  hash  fence -> ids of the jobs that were leased with it, by MessagePack;
+--                  <fence>:n how many of them still are
 --   ledger   zset  one for each quota (ledger.lua)
 
-local LANE_KEYS = 8
+local LANE_KEYS = 9
 
 local function lane_at(name, first_key)
   return {
@@ -29,8 +32,48 @@ local function lane_at(name, first_key)
       delayed = KEYS[first_key + 5],
       leases = KEYS[first_key + 6],
       jobs = KEYS[first_key + 7],
+      batches = KEYS[first_key + 8],
     },
   }
+end
+
+-- Changes of the lane's state are collected, and written with one command.
+local function set_state(lane, field, value)
+  lane.state[field] = value
+  lane.unsaved = lane.unsaved or {}
+  lane.unsaved[field] = value
+end
+
+local function drop_state(lane, field)
+  lane.state[field] = nil
+  if lane.unsaved then
+    lane.unsaved[field] = nil
+  end
+  redis.call("HDEL", lane.key.state, field)
+end
+
+local function save_state(lane)
+  if not lane.unsaved then
+    return
+  end
+  local fields = {}
+  for field, value in pairs(lane.unsaved) do
+    fields[#fields + 1] = field
+    fields[#fields + 1] = value
+  end
+  lane.unsaved = nil
+  if #fields > 0 then
+    redis.call("HSET", lane.key.state, unpack(fields))
+  end
+end
+
+local function drop_lease(lane, fence)
+  redis.call("HDEL", lane.key.batches, fence, fence .. ":n")
+  redis.call("ZREM", lane.key.leases, fence)
+end
+
+local function count_leased(lane, by)
+  set_state(lane, "leased", digits(math.max(0, tonumber(lane.state.leased or 0) + by)))
 end
 
 -- The lane wants a claim at `at` or earlier. One wake-up token at most lies in `wake`: whoever
@@ -42,8 +85,8 @@ local function wants_claim(lanes, wake, lane, at, now)
   local score = redis.call("ZSCORE", lanes, lane.name)
   local sooner = false
   if not score or at < tonumber(score) then
-    redis.call("ZADD", lanes, at, lane.name)
-    sooner = redis.call("ZRANGE", lanes, 0, 0)[1] == lane.name
+    redis.call("ZADD", lanes, digits(at), lane.name)
+    sooner = at > now and redis.call("ZRANGE", lanes, 0, 0)[1] == lane.name
   end
   if (sooner or at <= now) and redis.call("LLEN", wake) == 0 then
     redis.call("LPUSH", wake, lane.name)
@@ -53,5 +96,5 @@ end
 -- A webhook or a person waits in the lane: told apart from the rest, for workers that have slots left
 -- for nothing else. It only makes such work quicker; whoever claims the lane finds it anyway.
 local function has_urgent(urgent, lane, now)
-  redis.call("ZADD", urgent, "NX", now, lane.name)
+  redis.call("ZADD", urgent, "NX", digits(now), lane.name)
 end

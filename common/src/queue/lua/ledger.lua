@@ -17,11 +17,6 @@ local AWAY = 4503599627370496
 -- Entries that one call folds, trims or reads at a time; PAGES such reads at the most.
 local ENTRIES, PAGES = 100, 40
 
-local function set_state(lane, field, value)
-  lane.state[field] = value
-  redis.call("HSET", lane.key.state, field, value)
-end
-
 local function step_end(quota, at)
   return at + (quota[STEP] - at % quota[STEP]) % quota[STEP]
 end
@@ -38,12 +33,12 @@ local function change_sum(lane, quota, by)
 end
 
 local function add_to_step(ledger, at, slots)
-  local there = redis.call("ZRANGEBYSCORE", ledger, at, at, "LIMIT", 0, 1)[1]
+  local there = redis.call("ZRANGEBYSCORE", ledger, digits(at), digits(at), "LIMIT", 0, 1)[1]
   if there then
     slots = slots + slots_in(there)
     redis.call("ZREM", ledger, there)
   end
-  redis.call("ZADD", ledger, at, "#" .. digits(at) .. "*" .. slots)
+  redis.call("ZADD", ledger, digits(at), "#" .. digits(at) .. "*" .. slots)
 end
 
 -- An empty ledger in place of what may be there.
@@ -51,10 +46,9 @@ local function ledger_begin(lane, i)
   local quota = lane.limits.quotas[i]
   redis.call("UNLINK", lane.ledger[i])
   if quota[STEP] > 0 then
-    set_state(lane, "n:" .. quota[NAME], 0)
+    set_state(lane, "n:" .. quota[NAME], "0")
   else
-    lane.state["n:" .. quota[NAME]] = nil
-    redis.call("HDEL", lane.key.state, "n:" .. quota[NAME])
+    drop_state(lane, "n:" .. quota[NAME])
   end
 end
 
@@ -153,7 +147,7 @@ local function ledger_take(lane, i, permit, cost, now, deadline)
   end
   redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
   for n = 1, cost do
-    redis.call("ZADD", ledger, deadline, digits(permit) .. ":" .. n)
+    redis.call("ZADD", ledger, digits(deadline), digits(permit) .. ":" .. n)
   end
 end
 
@@ -171,7 +165,7 @@ local function ledger_answered(lane, i, permit, cost, now)
   redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
   for n = 1, cost do
     -- XX: a slot that is free again, since its deadline is long over, stays free.
-    redis.call("ZADD", ledger, "XX", now, digits(permit) .. ":" .. n)
+    redis.call("ZADD", ledger, "XX", digits(now), digits(permit) .. ":" .. n)
   end
   return now + quota[WINDOW]
 end
@@ -205,6 +199,6 @@ local function ledger_hold(lane, i, slots, at, tag, now)
     return
   end
   for n = 1, slots do
-    redis.call("ZADD", ledger, at, tag .. ":" .. n)
+    redis.call("ZADD", ledger, digits(at), tag .. ":" .. n)
   end
 end

@@ -7,10 +7,14 @@
 -- Kinds that are looked at in one line, by name.
 local KINDS = 64
 
-local function place(id, arrived)
-  local colon = string.find(id, ":", 1, true)
-  local kind = colon and string.sub(id, 1, colon - 1) or id
-  return kind .. ":" .. struct.pack(">I7", arrived) .. (colon and string.sub(id, colon + 1) or "")
+-- The colon after the kind with the time behind it, for `place`.
+local function colon_of(arrived)
+  return { [":"] = ":" .. struct.pack(">I7", arrived) }
+end
+
+local function place(id, colon)
+  local placed, colons = string.gsub(id, ":", colon, 1)
+  return colons == 1 and placed or id .. colon[":"]
 end
 
 -- What waits at a place: its kind, when it got its priority, its id.
@@ -31,12 +35,8 @@ local function id_at(member, kind)
   return rest == "" and kind or kind .. ":" .. rest
 end
 
-local function enter_line(lane, id, job)
-  redis.call("ZADD", lane.key.ready[job[PRIORITY]], 0, place(id, job[ARRIVED]))
-end
-
 local function leave_line(lane, id, job)
-  redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, job[ARRIVED]))
+  redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, colon_of(job[ARRIVED])))
 end
 
 -- As bytes. Lua's own comparison goes by the server's locale.
@@ -59,22 +59,28 @@ end
 
 -- Those of one kind, from the `from`th (0 is the first), at most `count`.
 local function of_kind(line, kind, from, count)
-  return redis.call("ZRANGEBYLEX", line, "[" .. kind .. ":", "(" .. kind .. ";", "LIMIT", from, count)
+  return redis.call("ZRANGEBYLEX", line, "[" .. kind .. ":", "(" .. kind .. ";", "LIMIT", digits(from), digits(count))
 end
 
--- The first of each kind, the earliest first.
+-- The first of each kind, the earliest first. Two are read at a time: where the second is not there,
+-- nothing is.
 local function heads_of(line)
   local heads, from = {}, "-"
   for _ = 1, KINDS do
-    local member = redis.call("ZRANGEBYLEX", line, from, "+", "LIMIT", 0, 1)[1]
-    if not member then
+    local members = redis.call("ZRANGEBYLEX", line, from, "+", "LIMIT", "0", "2")
+    if not members[1] then
       break
     end
-    local head = job_at(member)
+    local head = job_at(members[1])
     heads[#heads + 1] = head
+    if not members[2] then
+      break
+    end
     -- A semicolon comes after a colon.
     from = "[" .. head.kind .. ";"
   end
-  table.sort(heads, is_before)
+  if #heads > 1 then
+    table.sort(heads, is_before)
+  end
   return heads
 end

@@ -14,6 +14,7 @@ local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
 load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
+  save_state(lane)
   return 0
 end
 for i, quota in ipairs(lane.limits.quotas) do
@@ -32,7 +33,8 @@ for i, quota in ipairs(lane.limits.quotas) do
     set_state(lane, "o:" .. quota[NAME], digits(now))
   end
 end
-redis.call("HDEL", lane.key.state, "closed")
+drop_state(lane, "closed")
+save_state(lane)
 if redis.call("ZSCORE", KEYS[2], lane.name) then
   wants_claim(KEYS[2], KEYS[3], lane, now, now)
 end

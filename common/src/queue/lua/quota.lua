@@ -49,7 +49,8 @@ local function load_state(lane, now)
   local flat = redis.call("HGETALL", lane.key.state)
   lane.state, lane.frozen_kinds = {}, 0
   for i = 1, #flat, 2 do
-    local is_kind = string.sub(flat[i], 1, 2) == "f:"
+    local first, second = string.byte(flat[i], 1, 2)
+    local is_kind = first == 102 and second == 58 -- "f:"
     if is_kind and tonumber(flat[i + 1]) <= now then
       redis.call("HDEL", lane.key.state, flat[i])
     else
@@ -71,8 +72,7 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   if lane.state.generation ~= generation then
     for field in pairs(lane.state) do
       if string.find(field, "^[bon]:") then
-        redis.call("HDEL", lane.key.state, field)
-        lane.state[field] = nil
+        drop_state(lane, field)
       end
     end
     set_state(lane, "generation", generation)

@@ -7,12 +7,12 @@
 --       5 number of permits
 --       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
 --           said or -1, until reset in us, freeze in us or 0, what both are about: "lane" or "kind"
---       then per job: id, fence, outcome, delay in us, round
---         outcome  ack    done
---                  again  done, and look once more after the delay, as round `round`
---                  nack   failed: try again after the delay, which nothing shortens
---                  defer  not now: try again after the delay; this was no attempt
---                  bury   given up; the dead letter is in Postgres already
+--       then the fence, the ids, each once, and of each in turn its outcome:
+--         ack              done
+--         again US ROUND   done, and look once more after the delay, as this round
+--         nack US          failed: try again after the delay, which nothing shortens
+--         defer US         not now: try again after the delay; this was no attempt
+--         bury             given up; the dead letter is in Postgres already
 -- Returns the ids whose lease was lost: for them nothing was done.
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -21,8 +21,9 @@ load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 
 -- A lane that this Redis sees for the first time is opened by who claims it, jobs or not.
 local wanted_at = lane.state.closed and now or math.huge
-local arg = 6
-for _ = 1, tonumber(ARGV[5]) do
+local permits, arg = tonumber(ARGV[5]), 6
+local is_told = permits > 0 and redis.call("ZSCORE", KEYS[2], lane.name)
+for _ = 1, permits do
   local permit, kind, sent = tonumber(ARGV[arg]), ARGV[arg + 1], ARGV[arg + 2] == "1"
   local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
   local free_at = now
@@ -32,7 +33,7 @@ for _ = 1, tonumber(ARGV[5]) do
     give_back(lane, kind, permit, now)
   end
   -- Slots may now free earlier than the lane was told; it must not sleep past that.
-  if redis.call("ZSCORE", KEYS[2], lane.name) then
+  if is_told then
     wanted_at = math.min(wanted_at, free_at)
   end
   if ARGV[arg + 6] == "kind" then
@@ -46,77 +47,96 @@ for _ = 1, tonumber(ARGV[5]) do
   arg = arg + 7
 end
 
-local function make_ready(id, job, priority)
+local fence, jobs = ARGV[arg], (#ARGV - arg) / 2
+local mark = leased_by(tonumber(fence))
+local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, arg + 1, arg + jobs)) or {}
+
+-- What is written with one command for all.
+local lost, ended, done, saved, urgent = {}, 0, {}, {}, false
+local entering, delayed = { [0] = {}, {}, {}, {} }, {}
+
+local function back_in_line(id, job, priority)
   job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
-  enter_line(lane, id, job)
+  local line = entering[priority]
+  line[#line + 1] = "0"
+  line[#line + 1] = place(id, colon_of(now))
   wanted_at = now
-  if priority <= 1 then
-    has_urgent(KEYS[4], lane, now)
-  end
+  urgent = urgent or priority <= 1
 end
 
 local function delay(id, job, state, delay_us)
   job[STATE] = state
-  redis.call("ZADD", lane.key.delayed, now + delay_us, id)
+  delayed[#delayed + 1] = digits(now + delay_us)
+  delayed[#delayed + 1] = id
   wanted_at = math.min(wanted_at, now + delay_us)
 end
 
-local ids = {}
-for i = arg, #ARGV, 5 do
-  ids[#ids + 1] = ARGV[i]
+local function come_back(id, job, outcome)
+  local word, delay_us, round = string.match(outcome, "^(%a+) ?(%d*) ?(%d*)$")
+  local asked = job[DIRTY]
+  delay_us, job[DIRTY] = tonumber(delay_us), CLEAN
+  if word == "nack" then
+    job[PRIORITY] = math.min(job[PRIORITY], asked)
+    delay(id, job, BACKOFF, delay_us)
+  elseif asked ~= CLEAN then
+    -- Somebody asked while it was worked on: what was seen may be old. Look again at once.
+    job[ATTEMPT], job[ROUND] = 0, 0
+    back_in_line(id, job, asked)
+  elseif word == "again" then
+    job[ATTEMPT], job[ROUND] = 0, tonumber(round)
+    if delay_us > 0 then
+      job[ARRIVED] = now
+      delay(id, job, DELAYED, delay_us)
+    else
+      back_in_line(id, job, job[PRIORITY])
+    end
+  else
+    job[ATTEMPT] = math.max(0, job[ATTEMPT] - 1)
+    delay(id, job, DELAYED, delay_us)
+  end
+  saved[#saved + 1] = id
+  saved[#saved + 1] = packed_job(job)
 end
-local packed = #ids > 0 and redis.call("HMGET", lane.key.jobs, unpack(ids)) or {}
 
--- `seen`: an id that stands twice has no lease any more the second time.
-local lost, seen, ended, done = {}, {}, {}, {}
-for n, id in ipairs(ids) do
-  local i = arg + 5 * (n - 1)
-  local fence, outcome = tonumber(ARGV[i + 1]), ARGV[i + 2]
-  local delay_us, round = tonumber(ARGV[i + 3]), tonumber(ARGV[i + 4])
-  local job = packed[n] and cmsgpack.unpack(packed[n])
-  if seen[id] or not job or job[STATE] ~= LEASED or job[FENCE] ~= fence then
+for n = 1, jobs do
+  local id, packed, outcome = ARGV[arg + n], there[n], ARGV[arg + jobs + n]
+  if not is_held(packed, mark) then
     lost[#lost + 1] = id
   else
-    seen[id] = true
-    ended[#ended + 1] = id
-    local dirty = job[DIRTY]
-    job[DIRTY] = -1
-    if outcome == "nack" then
-      if dirty >= 0 then
-        job[PRIORITY] = math.min(job[PRIORITY], dirty)
-      end
-      delay(id, job, BACKOFF, delay_us)
-      save_job(lane.key.jobs, id, job)
-    elseif dirty >= 0 then
-      -- Somebody asked while it was worked on: what was seen may be old. Look again at once.
-      job[ATTEMPT], job[ROUND] = 0, 0
-      make_ready(id, job, dirty)
-      save_job(lane.key.jobs, id, job)
-    elseif outcome == "again" then
-      job[ATTEMPT], job[ROUND] = 0, round
-      if delay_us > 0 then
-        job[ARRIVED] = now
-        delay(id, job, DELAYED, delay_us)
-      else
-        make_ready(id, job, job[PRIORITY])
-      end
-      save_job(lane.key.jobs, id, job)
-    elseif outcome == "defer" then
-      job[ATTEMPT] = job[ATTEMPT] - 1
-      delay(id, job, DELAYED, delay_us)
-      save_job(lane.key.jobs, id, job)
-    else
+    ended = ended + 1
+    local ends = outcome == "ack" or outcome == "bury"
+    if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
       done[#done + 1] = id
+    else
+      come_back(id, job_of(packed), outcome)
     end
   end
 end
-if #ended > 0 then
-  redis.call("ZREM", lane.key.leases, unpack(ended))
+
+if ended > 0 then
+  if redis.call("HINCRBY", lane.key.batches, fence .. ":n", digits(-ended)) <= 0 then
+    drop_lease(lane, fence)
+  end
+  count_leased(lane, -ended)
 end
 if #done > 0 then
   redis.call("HDEL", lane.key.jobs, unpack(done))
 end
-
+if #saved > 0 then
+  redis.call("HSET", lane.key.jobs, unpack(saved))
+end
+if #delayed > 0 then
+  redis.call("ZADD", lane.key.delayed, unpack(delayed))
+end
+for priority = 0, 3 do
+  if #entering[priority] > 0 then
+    redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
+  end
+end
+save_state(lane)
+if urgent then
+  has_urgent(KEYS[4], lane, now)
+end
 if wanted_at < math.huge then
   wants_claim(KEYS[2], KEYS[3], lane, wanted_at, now)
 end

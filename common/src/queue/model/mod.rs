@@ -149,16 +149,18 @@ impl Model {
         self.freeze(us(refused_for), now);
     }
 
-    /// See [`super::RedisQueue::extend`]; `true` when the lease was still ours.
+    /// See [`super::RedisQueue::extend`]; `true` when the lease was still ours. It is one for all jobs
+    /// of a batch.
     pub fn extend(&mut self, id: &JobId, fence: i64, now: u64) -> bool {
-        let lease = self.lease;
-        match self.jobs.get_mut(id).map(|job| &mut job.state) {
-            Some(State::Leased { fence: current, deadline }) if *current == fence => {
-                *deadline = now + lease;
-                true
-            }
-            _ => false,
+        let deadline = now + self.lease;
+        let is_held = |job: &ModelJob| matches!(job.state, State::Leased { fence: current, .. } if current == fence);
+        if !self.jobs.get(id).is_some_and(is_held) {
+            return false;
         }
+        for job in self.jobs.values_mut().filter(|job| is_held(job)) {
+            job.state = State::Leased { fence, deadline };
+        }
+        true
     }
 
     /// See [`super::RedisQueue::settle`]; `true` when the lease was still ours.

@@ -104,10 +104,15 @@ impl Both {
                 self.claim(lanes, wanted, urgent, lost).await
             }
             Op::Settle { batch, outcomes, sent, signal, twice } => {
-                let Some(out) = self.take_out(batch) else { return Ok(()) };
+                let Some(mut out) = self.take_out(batch) else { return Ok(()) };
                 let jobs: Vec<_> = out.ids.iter().cloned().zip(outcomes).collect();
                 for _ in 0..=u8::from(twice) {
                     self.settle(&out, &jobs, sent, &signal).await?;
+                }
+                // Those for which there was no outcome yet are still held.
+                out.ids.drain(..jobs.len());
+                if !out.ids.is_empty() {
+                    self.out.push(out);
                 }
                 Ok(())
             }
@@ -179,9 +184,21 @@ impl Both {
         Ok(())
     }
 
+    /// Those of the lanes that are due, in the order of their turns.
+    async fn due(&mut self, lanes: &[usize], now: u64) -> Vec<usize> {
+        let key = self.redis.keys().lanes(Shard(0));
+        let mut command = redis::cmd("ZRANGE");
+        let all = command.arg(key).arg(0).arg(-1).arg("WITHSCORES");
+        let scores: Vec<(String, f64)> = all.query_async(&mut self.connection).await.unwrap();
+        let due = scores.into_iter().filter(|&(_, score)| score <= to_f64(now));
+        let indices = due.filter_map(|(name, _)| LANES.iter().position(|lane| *lane == name));
+        indices.filter(|i| lanes.contains(i)).collect()
+    }
+
     async fn claim(&mut self, lanes: &[usize], wanted: usize, urgent: bool, lost: bool) -> Checked {
         let (redis, now) = self.at_once();
         let asked: Vec<_> = lanes.iter().map(|&i| self.twins[i].name.clone()).collect();
+        let due = self.due(lanes, now).await;
         let claimed = if urgent {
             redis.claim_urgent(Shard(0), &asked, wanted).await
         } else {
@@ -209,11 +226,23 @@ impl Both {
                 self.out.push(out);
             }
         }
+        // Lanes that had no turn before there were enough batches are left as they are.
+        let mut turns = 0;
+        let reached = due.iter().take_while(|&&i| {
+            let more = turns < wanted;
+            turns += usize::from(counts[i] > 0);
+            more
+        });
+        let reached: Vec<usize> = reached.copied().collect();
         let mut idle = Vec::new();
         for &i in lanes {
-            // What came back is in line again, whether it was its turn or not.
-            prop_assert!(self.twins[i].model.claim(0, now).is_empty());
-            idle.push((i, laws::nothing_can_run(&self.twins[i].model, urgent, now)));
+            // What came back is in line again, whether a batch was left for it or not.
+            let mut model = self.twins[i].model.clone();
+            prop_assert!(model.claim(0, now).is_empty());
+            idle.push((i, laws::nothing_can_run(&model, urgent, now)));
+            if reached.contains(&i) {
+                self.twins[i].model = model;
+            }
         }
         if counts.iter().sum::<usize>() < wanted {
             prop_assert!(idle.iter().all(|&(_, idle)| idle), "a permit is free and a job waits");
@@ -400,4 +429,9 @@ impl Both {
 fn as_in_model(batch: &Batch) -> ModelBatch {
     let jobs = batch.jobs.iter().map(|job| (job.id.clone(), job.attempt, job.round)).collect();
     (batch.priority.number(), batch.fence.0, jobs)
+}
+
+#[expect(clippy::cast_precision_loss, reason = "microseconds since 1970 are below 2^53")]
+fn to_f64(us: u64) -> f64 {
+    us as f64
 }

@@ -145,7 +145,7 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
         }),
         6 => (
             0_usize..8,
-            prop::collection::vec(outcome(), 4),
+            prop::collection::vec(outcome(), 1..=4),
             prop::bool::weighted(0.8),
             signal(),
             rarely(),
