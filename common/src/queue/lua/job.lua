@@ -48,7 +48,7 @@ local function attempt_in(packed)
 end
 
 local function is_held(packed, mark)
-  return packed and string.sub(packed, 1, #mark) == mark
+  return packed and string.find(packed, mark, 1, true) == 1
 end
 
 -- What jobs that can share a request have in common: all before the last slash, or the kind.
