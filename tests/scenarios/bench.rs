@@ -2,12 +2,13 @@
 
 use std::env;
 
+use clap::ValueEnum;
 use common::store;
 use sqlx::PgPool;
-use tests::bench;
 use tests::bench::crew::Stores;
 use tests::bench::effort::Effort;
 use tests::bench::figure::Figures;
+use tests::bench::{self, Part};
 use tests::scene::database_url;
 
 #[sqlx::test(migrations = false)]
@@ -15,7 +16,7 @@ async fn quick_figures_are_all_measured(db: PgPool) -> anyhow::Result<()> {
     store::migrate(&db).await?;
     let stores = Stores { redis_url: env::var("REDIS_URL")?, database_url: database_url(&db) };
     let mut figures = Figures::default();
-    bench::queue(&stores, &Effort::quick(1), None, &mut figures).await?;
+    bench::queue(&stores, &Effort::quick(1), None, Part::value_variants(), &mut figures).await?;
 
     for figure in figures.all() {
         let spread = figure.spread().unwrap();

@@ -34,6 +34,10 @@ pub struct Arguments {
     /// Values of each figure; 5, or with --quick 1.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
+    /// Of the queue's bench, this part alone: cost, throughput, latency, calls or lanes. May stand several
+    /// times.
+    #[arg(long, value_name = "PART")]
+    only: Vec<String>,
     /// A peer's driver, run beside ours.
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
@@ -54,6 +58,9 @@ impl Arguments {
         }
         if let Some(runs) = self.runs {
             words.extend(["--runs".into(), runs.to_string().into()]);
+        }
+        for part in &self.only {
+            words.extend(["--only".into(), part.into()]);
         }
         if let Some(peer) = &self.peer {
             words.extend(["--peer".into(), peer.into()]);

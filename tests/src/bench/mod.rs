@@ -54,6 +54,21 @@ impl Bench {
     }
 }
 
+/// A part of the queue's bench.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Part {
+    /// What a job costs Redis in time and memory.
+    Cost,
+    /// Jobs a second, beside the peer.
+    Throughput,
+    /// From enqueueing to the start of the handler.
+    Latency,
+    /// Commands a job, and of an idle fleet.
+    Calls,
+    /// Claims among many lanes.
+    Lanes,
+}
+
 /// Measures, and prints each figure as a line of JSON, then all as a table.
 #[derive(Debug, Parser)]
 #[command(name = "syncline-bench", version)]
@@ -66,6 +81,9 @@ pub struct Arguments {
     /// Values of each figure; 5, or with --quick 1.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
+    /// Of the queue's bench, this part alone; may stand several times.
+    #[arg(long, value_name = "PART")]
+    only: Vec<Part>,
     /// A peer's driver, run beside ours: gets REDIS_URL and JOBS, prints a line of JSON.
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
@@ -142,11 +160,12 @@ impl Arguments {
             Stores { redis_url: self.redis_url.clone(), database_url: self.database_url.clone() };
         let url = stores.database_url.clone().into();
         store::migrate(&store::connect(&url, 1, SERVERS_ANSWER).await?).await?;
-        queue(&stores, &effort, peer.as_ref(), figures).await
+        let parts = if self.only.is_empty() { Part::value_variants() } else { &self.only };
+        queue(&stores, &effort, peer.as_ref(), parts, figures).await
     }
 }
 
-/// Every figure of the queue.
+/// Figures of the queue.
 ///
 /// # Errors
 ///
@@ -155,19 +174,35 @@ pub async fn queue(
     stores: &Stores,
     effort: &Effort,
     peer: Option<&Peer>,
+    parts: &[Part],
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
     let redis = Measured::at(&stores.redis_url).await?;
-    say("what a job costs Redis");
-    cost::measure(&redis, effort, figures).await?;
-    say("jobs a second");
-    throughput::measure(stores, effort, peer, figures).await?;
-    say("how long a job waits for its handler");
-    latency::measure(stores, effort, figures).await?;
-    say("how often Redis is called");
-    calls::measure(stores, effort, figures).await?;
-    say("claims among many lanes");
-    lanes::measure(&redis, effort, figures).await
+    for part in parts {
+        match part {
+            Part::Cost => {
+                say("what a job costs Redis");
+                cost::measure(&redis, effort, figures).await?;
+            }
+            Part::Throughput => {
+                say("jobs a second");
+                throughput::measure(stores, effort, peer, figures).await?;
+            }
+            Part::Latency => {
+                say("how long a job waits for its handler");
+                latency::measure(stores, effort, figures).await?;
+            }
+            Part::Calls => {
+                say("how often Redis is called");
+                calls::measure(stores, effort, figures).await?;
+            }
+            Part::Lanes => {
+                say("claims among many lanes");
+                lanes::measure(&redis, effort, figures).await?;
+            }
+        }
+    }
+    Ok(())
 }
 
 fn say(what: &str) {
