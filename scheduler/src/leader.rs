@@ -99,7 +99,9 @@ impl Leader {
     {
         while !stop.is_cancelled() {
             self.metrics.leads(false);
-            if let Err(error) = self.stand(stop, &work).await {
+            let stood = self.stand(stop, &work).await;
+            self.metrics.forget_lanes();
+            if let Err(error) = stood {
                 warn!(error = format!("{error:#}"), "does not lead");
                 stop.run_until_cancelled(sleep(PAUSE)).await;
             }

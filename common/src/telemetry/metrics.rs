@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter};
+use opentelemetry::metrics::{Counter, Gauge, Histogram, Meter, UpDownCounter};
+
+use super::levels::Levels;
 
 /// Upper bounds of the buckets of times, in seconds: from a round trip to Redis to an hour's wait.
 const SECONDS: [f64; 14] =
@@ -31,13 +33,14 @@ pub struct Metrics {
     drift_found: Counter<u64>,
     stale_writes: Counter<u64>,
     leases_reaped: Counter<u64>,
-    queue_depth: Gauge<u64>,
-    queue_lag: Gauge<f64>,
-    inbox_open: Gauge<u64>,
+    batches_running: UpDownCounter<i64>,
+    queue_depth: Levels,
+    queue_lag: Levels,
+    inbox_open: Levels,
     sender_sends: Gauge<u64>,
     senders_repaired: Counter<u64>,
     leads: Gauge<u64>,
-    drift_share: Gauge<f64>,
+    drift_share: Levels,
 }
 
 impl Metrics {
@@ -49,9 +52,7 @@ impl Metrics {
         let gauge = |name, unit, description| {
             meter.u64_gauge(name).with_unit(unit).with_description(description).build()
         };
-        let measure = |name, unit, description| {
-            meter.f64_gauge(name).with_unit(unit).with_description(description).build()
-        };
+        let levels = |name, unit, description| Levels::new(meter, name, unit, description);
         let seconds = |name, description| {
             meter
                 .f64_histogram(name)
@@ -121,9 +122,10 @@ impl Metrics {
                 "{lease}",
                 "leases that ran out: their worker is gone or late",
             ),
-            queue_depth: gauge("syncline.queue.depth", "{job}", "jobs that wait"),
-            queue_lag: measure("syncline.queue.lag", "s", "age of the job that waits longest"),
-            inbox_open: gauge("syncline.inbox.open", "{row}", "accepted and not yet worked off"),
+            batches_running: batches_running(meter),
+            queue_depth: levels("syncline.queue.depth", "{job}", "jobs that wait"),
+            queue_lag: levels("syncline.queue.lag", "s", "age of the job that waits longest"),
+            inbox_open: levels("syncline.inbox.open", "{row}", "accepted and not yet worked off"),
             sender_sends: gauge(
                 "syncline.sender.sends",
                 "{sender}",
@@ -135,7 +137,7 @@ impl Metrics {
                 "webhooks that were set going again",
             ),
             leads: gauge("syncline.scheduler.leads", "1", "1 in the scheduler that leads, else 0"),
-            drift_share: measure(
+            drift_share: levels(
                 "syncline.drift.share",
                 "1",
                 "share of mirrored records that are wrong, by random samples",
@@ -234,12 +236,12 @@ impl Metrics {
 
     /// How many jobs of a lane wait at a priority.
     pub fn queue_depth(&self, lane: &str, priority: &'static str, jobs: u64) {
-        self.queue_depth.record(jobs, &[lane_is(lane), priority_is(priority)]);
+        self.queue_depth.record(level(jobs), &[("lane", lane), ("priority", priority)]);
     }
 
     /// How long the first job of a lane has waited.
     pub fn queue_lag(&self, lane: &str, oldest: Duration) {
-        self.queue_lag.record(oldest.as_secs_f64(), &[lane_is(lane)]);
+        self.queue_lag.record(oldest.as_secs_f64(), &[("lane", lane)]);
     }
 
     /// Whether the platform of a lane sends its webhooks.
@@ -260,15 +262,31 @@ impl Metrics {
     /// Bounds of the share of a type's records that are wrong, by the random samples of a day.
     pub fn drift_share(&self, lane: &str, record_type: &str, least: f64, most: f64) {
         for (bound, share) in [("lower", least), ("upper", most)] {
-            let record_type = KeyValue::new("record_type", record_type.to_owned());
-            let bound = KeyValue::new("bound", bound);
-            self.drift_share.record(share, &[lane_is(lane), record_type, bound]);
+            let attributes = [("lane", lane), ("record_type", record_type), ("bound", bound)];
+            self.drift_share.record(share, &attributes);
         }
     }
 
     /// How many rows of the inbox are not worked off.
     pub fn inbox_open(&self, lane: &str, rows: u64) {
-        self.inbox_open.record(rows, &[lane_is(lane)]);
+        self.inbox_open.record(level(rows), &[("lane", lane)]);
+    }
+
+    /// Whoever leads from now on measures the lanes: nothing more is told of them here.
+    pub fn forget_lanes(&self) {
+        for levels in [&self.queue_depth, &self.queue_lag, &self.inbox_open, &self.drift_share] {
+            levels.forget();
+        }
+    }
+
+    /// A worker has begun a batch of a platform.
+    pub fn batch_began(&self, platform: &str) {
+        self.batches_running.add(1, &[platform_is(platform)]);
+    }
+
+    /// A worker has ended a batch of a platform.
+    pub fn batch_ended(&self, platform: &str) {
+        self.batches_running.add(-1, &[platform_is(platform)]);
     }
 }
 
@@ -277,6 +295,16 @@ impl Default for Metrics {
     fn default() -> Self {
         Self::new(&opentelemetry::global::meter(super::SCOPE))
     }
+}
+
+fn batches_running(meter: &Meter) -> UpDownCounter<i64> {
+    let counter = meter.i64_up_down_counter("syncline.batches.running").with_unit("{batch}");
+    counter.with_description("slots of workers that are taken").build()
+}
+
+#[expect(clippy::cast_precision_loss, reason = "exact up to 2^53 of whatever it is")]
+fn level(count: u64) -> f64 {
+    count as f64
 }
 
 fn platform_is(name: &str) -> KeyValue {

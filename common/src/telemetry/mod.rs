@@ -1,5 +1,6 @@
 //! Logs on standard error, traces and metrics over OTLP.
 
+mod levels;
 mod metrics;
 mod propagate;
 

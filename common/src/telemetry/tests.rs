@@ -181,6 +181,32 @@ async fn instruments_arrive_with_name_and_unit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_known_of_lanes_is_told_until_it_is_forgotten() {
+    let mut tasks = JoinSet::new();
+    let (received, endpoint) = receiver(&mut tasks).await;
+    let (_subscriber, guard) = build(settings(Some(&endpoint))).unwrap();
+    let metrics = Metrics::new(&guard.meter());
+    let provider = guard.meter.clone().unwrap();
+    let export = async || {
+        let provider = provider.clone();
+        tokio::task::spawn_blocking(move || provider.force_flush()).await.unwrap().unwrap();
+        let exports = received.metrics.lock().unwrap().drain(..).collect::<Vec<_>>();
+        let received = Received { metrics: Arc::new(Mutex::new(exports)), ..Received::default() };
+        let names = received.metrics().into_iter().map(|metric| metric.name);
+        names.filter(|name| name != "syncline.scheduler.leads").collect::<Vec<_>>()
+    };
+
+    metrics.leads(true);
+    metrics.queue_depth("klaviyo/main", "webhook", 7);
+    assert_eq!(export().await, ["syncline.queue.depth"]);
+    assert_eq!(export().await, ["syncline.queue.depth"], "as long as it leads");
+    metrics.leads(false);
+    metrics.forget_lanes();
+    assert!(export().await.is_empty(), "another measures them");
+    guard.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_receiver_that_is_away_does_no_harm() {
     drop(rustls::crypto::ring::default_provider().install_default());
     let (subscriber, guard) = build(settings(Some("http://127.0.0.1:1"))).unwrap();
