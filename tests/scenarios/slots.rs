@@ -9,13 +9,17 @@ use async_trait::async_trait;
 use common::job::{Job, Priority, Task};
 use common::queue::Outcome;
 use common::store;
+use simulator::{Platform, RecordType};
 use sqlx::PgPool;
 use tests::bench::crew::{ALONE, Crew, Stores};
-use tests::scene::database_url;
+use tests::config_file::EVENTBRITE;
+use tests::scene::{Scene, Setup, database_url};
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 use worker::handlers::{Failure, Handler, Work};
 use worker::outcome::Then;
+
+use crate::verbs::{NO_SPOT_CHECKS, arrived, edit, edit_again, held, hold, mirrored, records};
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -70,4 +74,46 @@ async fn a_webhook_does_not_wait_until_a_bulk_job_ends(db: PgPool) -> anyhow::Re
         assert_eq!(next().await?, Priority::Bulk);
     }
     crew.end().await
+}
+
+/// Eventbrite answers nothing, and this many of its orders have changed, each a request.
+const SLOW_ORDERS: usize = 12;
+
+#[sqlx::test(migrator = "store::MIGRATIONS")]
+async fn a_platform_that_does_not_answer_leaves_slots_to_the_others(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let worker = "[worker]\nconcurrency = 4\nurgent_slots = 2\nplatform_share = 0.75\n\
+        [api]\nread_timeout = \"60s\"\nwhole_timeout = \"60s\"\n";
+    let mut setup = Setup { settings: format!("{NO_SPOT_CHECKS}{worker}"), ..Setup::default() };
+    setup.simulator.eventbrite.orders = SLOW_ORDERS;
+    setup.eventbrite = setup.eventbrite.replace("limit = 100000", "limit = 3000000");
+    let mut scene = Scene::new(db, setup).await?;
+    scene.start_ingress().await?;
+    let orders = records(&scene, RecordType::Order);
+    assert_eq!(orders.len(), SLOW_ORDERS);
+    scene.start_worker();
+    // A new bucket is empty.
+    edit_again(&scene, &orders[0])?;
+    mirrored(&mut scene, &orders[..1]).await?;
+    hold(&scene, Platform::Eventbrite, "/v3/", u64::MAX);
+    for order in &orders {
+        edit_again(&scene, order)?;
+    }
+    // Three of four slots, and one of the two that are kept for webhooks.
+    held(&scene, 4).await?;
+    arrived(&mut scene, Platform::Eventbrite, SLOW_ORDERS as u64 + 1).await?;
+
+    for _ in 0..5 {
+        let changed = edit(&scene, RecordType::Profile)?;
+        mirrored(&mut scene, &[changed]).await?;
+    }
+    assert_eq!(scene.platforms.gate_state().held, 4, "and no more");
+
+    // Each slot that it gets back is used at once: nobody sleeps until he looks by himself.
+    scene.platforms.open_gate();
+    let opened = Instant::now();
+    mirrored(&mut scene, &orders).await?;
+    assert!(opened.elapsed() < Duration::from_secs(4), "{:?}", opened.elapsed());
+    scene.comes_to_rest(EVENTBRITE).await
 }

@@ -15,10 +15,12 @@ pub(crate) struct Lanes {
 }
 
 impl Lanes {
-    pub(crate) fn next(&mut self) -> Vec<Lane> {
+    /// - `may`: whether there is room for a lane; the others are left out.
+    pub(crate) fn next(&mut self, may: impl Fn(&Lane) -> bool) -> Vec<Lane> {
         let mut lanes = std::mem::take(&mut self.due);
+        lanes.retain(&may);
         for lane in &self.lately {
-            if lanes.len() < LANES_PER_CLAIM && !lanes.contains(lane) {
+            if lanes.len() < LANES_PER_CLAIM && !lanes.contains(lane) && may(lane) {
                 lanes.push(lane.clone());
             }
         }

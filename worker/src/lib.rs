@@ -2,12 +2,14 @@
 //! [`pool`] claims it, [`batch`] keeps its lease and settles it, [`handlers`] do it.
 
 pub mod batch;
+mod bell;
 pub mod handlers;
 mod lanes;
 pub mod line;
 pub mod outcome;
 pub mod permits;
 pub mod pool;
+mod slots;
 mod urgent;
 
 use std::sync::{Arc, Mutex};

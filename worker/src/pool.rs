@@ -9,14 +9,17 @@ use common::ids::Lane;
 use common::lifecycle::Lifecycle;
 use common::queue::{Batch, Claimed, Shard, Waiter};
 use futures_util::future::join_all;
-use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+use tokio::select;
+use tokio::sync::Notify;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::warn;
 
 use crate::batch::Worker;
+use crate::bell::Bell;
 use crate::lanes::Lanes;
+use crate::slots::{Free, Slot, Slots};
 
 /// How long a lane that this process does not know is left to those that do.
 const STRANGER_WAITS: Duration = Duration::from_secs(5);
@@ -25,11 +28,12 @@ pub(crate) const REDIS_PAUSE: Duration = Duration::from_millis(500);
 
 /// Claims and runs batches until the soft stop, then gives the running ones until the hard stop.
 pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle: &Lifecycle) {
+    let share = share(worker);
     let pool = Pool {
         worker: Arc::clone(worker),
-        slots: Arc::new(Semaphore::new(worker.settings.concurrency)),
+        slots: Slots::new(worker.settings.concurrency, share),
         full: Notify::new(),
-        urgent_slots: Arc::new(Semaphore::new(worker.settings.urgent_slots)),
+        urgent_slots: Slots::new(worker.settings.urgent_slots, share),
         running: TaskTracker::new(),
         opening: Opening::default(),
         lifecycle: lifecycle.clone(),
@@ -47,11 +51,11 @@ pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle:
 /// keeps another's from being done.
 pub(crate) struct Pool {
     pub(crate) worker: Arc<Worker>,
-    pub(crate) slots: Arc<Semaphore>,
-    /// Told whenever somebody finds that no slot is free.
+    pub(crate) slots: Arc<Slots>,
+    /// Told whenever somebody finds that no slot is free, or none for some platform.
     pub(crate) full: Notify,
     /// For webhooks and people only (`urgent`).
-    pub(crate) urgent_slots: Arc<Semaphore>,
+    pub(crate) urgent_slots: Arc<Slots>,
     running: TaskTracker,
     opening: Opening,
     pub(crate) lifecycle: Lifecycle,
@@ -59,27 +63,34 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Claims from one shard until the soft stop.
-    async fn serve(&self, shard: Shard, mut waiter: Waiter) {
+    async fn serve(&self, shard: Shard, waiter: Waiter) {
         let (queue, soft) = (&self.worker.fleet.queue, self.lifecycle.soft());
-        let mut lanes = Lanes::default();
+        let (mut bell, mut lanes) = (Bell::new(waiter), Lanes::default());
         let mut woken = false;
 
         // A slot first, then a job: no lease runs out while its job waits for a slot.
-        while let Some(Some(slots)) = soft.run_until_cancelled(self.slots(shard, woken)).await {
+        while let Some(Some(slots)) =
+            soft.run_until_cancelled(self.slots(shard, &mut bell, woken)).await
+        {
             woken = false;
-            let asked = lanes.next();
-            match queue.claim(shard, &asked, slots.num_permits()).await {
+            let offer = slots.offer(lanes.next(|lane| self.slots.has_room(lane.platform())));
+            if !offer.without.is_empty() {
+                self.full.notify_waiters();
+            }
+            match queue.claim_without(shard, &offer.lanes, offer.wanted, &offer.without).await {
                 Ok(claimed) => {
                     self.worker.metrics.leases_reaped(claimed.reaped);
                     for lane in &claimed.closed {
                         self.opening.begin(&self.worker, lane, &self.running);
                     }
-                    let left_over = lanes.learn(&asked, &claimed);
+                    let left_over = lanes.learn(&offer.lanes, &claimed);
                     self.put_strangers_back(shard, &claimed).await;
                     let idle = claimed.batches.is_empty() && !left_over;
                     self.begin(claimed.batches, slots);
+                    let without = offer.over();
                     if idle {
-                        woken = wait(&mut waiter, &mut lanes, claimed.next, soft).await;
+                        let rest = bell.rest(self, shard, &mut lanes, &without, claimed.next);
+                        woken = soft.run_until_cancelled(rest).await.unwrap_or(false);
                     }
                 }
                 Err(error) => {
@@ -90,33 +101,43 @@ impl Pool {
                 }
             }
         }
+        // With it goes what it may have taken; the claim puts that back.
+        drop(bell);
         self.pass_on(shard).await;
     }
 
     /// All slots that are free, once there is one.
     ///
     /// - `woken`: a wake-up was taken. When nobody here is free, another worker gets it.
-    async fn slots(&self, shard: Shard, woken: bool) -> Option<OwnedSemaphorePermit> {
-        if self.slots.available_permits() == 0 {
+    async fn slots(&self, shard: Shard, bell: &mut Bell, woken: bool) -> Option<Free> {
+        if self.slots.are_full() {
             self.full.notify_waiters();
             if woken {
                 self.pass_on(shard).await;
             }
         }
-        free(&self.slots).await
+        while bell.is_waiting() && self.slots.are_full() {
+            select! {
+                slots = self.slots.free() => return slots,
+                rung = bell.rung(None) => if matches!(rung, Ok(Some(_))) {
+                    self.pass_on(shard).await;
+                },
+            }
+        }
+        self.slots.free().await
     }
 
     /// Starts each batch in a slot of its own; slots that are left are free again.
-    pub(crate) fn begin(&self, batches: Vec<Batch>, mut slots: OwnedSemaphorePermit) {
+    pub(crate) fn begin(&self, batches: Vec<Batch>, mut slots: Free) {
         for batch in batches {
-            let slot = slots.split(1);
+            let slot = slots.take(&batch.lane);
             let (worker, hard) = (Arc::clone(&self.worker), self.lifecycle.hard().clone());
             self.running.spawn(work(worker, batch, hard, slot));
         }
     }
 
     /// A wake-up that was taken and is not used: a claim without lanes puts it back.
-    async fn pass_on(&self, shard: Shard) {
+    pub(crate) async fn pass_on(&self, shard: Shard) {
         if let Err(error) = self.worker.fleet.queue.claim(shard, &[], 1).await {
             warn!(%shard, %error, "could not pass on the wake-up");
         }
@@ -145,45 +166,20 @@ impl Pool {
     }
 }
 
-/// All slots that are free, once there is one.
-pub(crate) async fn free(slots: &Arc<Semaphore>) -> Option<OwnedSemaphorePermit> {
-    let mut taken = Arc::clone(slots).acquire_owned().await.ok()?;
-    let more = u32::try_from(slots.available_permits()).unwrap_or(u32::MAX);
-    if let Ok(others) = Arc::clone(slots).try_acquire_many_owned(more) {
-        taken.merge(others);
-    }
-    Some(taken)
-}
-
-async fn work(
-    worker: Arc<Worker>,
-    batch: Batch,
-    hard: CancellationToken,
-    slot: Option<OwnedSemaphorePermit>,
-) {
+async fn work(worker: Arc<Worker>, batch: Batch, hard: CancellationToken, slot: Slot) {
+    let lane = batch.lane.clone();
+    worker.metrics.batch_began(lane.platform());
     worker.run_batch(batch, hard).await;
+    worker.metrics.batch_ended(lane.platform());
     drop(slot);
 }
 
-/// Waits for a wake-up, or until a lane may have something to run. `true` when it was woken.
-async fn wait(
-    waiter: &mut Waiter,
-    lanes: &mut Lanes,
-    next: Option<Duration>,
-    soft: &CancellationToken,
-) -> bool {
-    match soft.run_until_cancelled(waiter.wait(next)).await {
-        Some(Ok(Some(lane))) => {
-            lanes.woken(&lane);
-            true
-        }
-        Some(Ok(None)) | None => false,
-        Some(Err(error)) => {
-            warn!(%error, "cannot wait for wake-ups");
-            soft.run_until_cancelled(sleep(REDIS_PAUSE)).await;
-            false
-        }
-    }
+/// Of the slots that other platforms leave, what one may take. Where there is no other, all.
+fn share(worker: &Worker) -> f64 {
+    let connections = worker.fleet.connections.iter();
+    let platforms: HashSet<&str> =
+        connections.map(|connection| connection.lane().platform()).collect();
+    if platforms.len() > 1 { worker.settings.platform_share } else { 1.0 }
 }
 
 /// The lanes that are being opened by this process.

@@ -2,24 +2,29 @@
 
 use common::ids::Lane;
 use common::queue::{QueueError, Shard, Waiter};
+use tokio::select;
 use tokio::time::sleep;
 use tracing::warn;
 
-use crate::pool::{Pool, REDIS_PAUSE, free};
+use crate::bell::Bell;
+use crate::pool::{Pool, REDIS_PAUSE};
 
 impl Pool {
-    /// While all other slots are busy, claims from one shard what webhooks and people wait for,
-    /// until the soft stop.
+    /// While all other slots are busy, or a platform has its share of them, claims from one shard
+    /// what webhooks and people wait for, until the soft stop.
     pub(crate) async fn serve_urgent(&self, shard: Shard) {
         let (queue, soft) = (&self.worker.fleet.queue, self.lifecycle.soft());
-        let mut waiter = match Waiter::urgent(queue.links(), queue.keys(), shard) {
-            Ok(waiter) => waiter,
+        let mut bell = match Waiter::urgent(queue.links(), queue.keys(), shard) {
+            Ok(waiter) => Bell::new(waiter),
             Err(error) => return warn!(%shard, %error, "no slots for urgent work"),
         };
         if self.worker.settings.urgent_slots == 0 {
             return;
         }
-        while let Some(done) = soft.run_until_cancelled(self.urgent(shard, &mut waiter)).await {
+        let mut aside = None;
+        while let Some(done) =
+            soft.run_until_cancelled(self.urgent(shard, &mut bell, &mut aside)).await
+        {
             if let Err(error) = done {
                 warn!(%shard, %error, "cannot wait for urgent work");
                 soft.run_until_cancelled(sleep(REDIS_PAUSE)).await;
@@ -29,18 +34,40 @@ impl Pool {
 
     /// One wait. Whom this loop does not find, because it is cut short or its claim fails, the other
     /// loop does.
-    async fn urgent(&self, shard: Shard, waiter: &mut Waiter) -> Result<(), QueueError> {
+    ///
+    /// - `aside`: a lane that was told of and whose platform has its share of these slots too.
+    async fn urgent(
+        &self,
+        shard: Shard,
+        bell: &mut Bell,
+        aside: &mut Option<Lane>,
+    ) -> Result<(), QueueError> {
         let full = self.full.notified();
-        if self.slots.available_permits() > 0 {
+        if !self.slots.are_crowded() {
             full.await;
         }
         // Not held while waiting: the loops of all shards share them.
-        drop(free(&self.urgent_slots).await);
-        let Some(name) = waiter.wait(None).await? else { return Ok(()) };
-        let Ok(lane) = name.parse::<Lane>() else { return Ok(()) };
-        let Some(slots) = free(&self.urgent_slots).await else { return Ok(()) };
+        drop(self.urgent_slots.free().await);
+        let loosened = self.urgent_slots.loosened();
+        let again = aside.take_if(|lane| self.urgent_slots.has_room(lane.platform()));
+        let lane = if let Some(lane) = again {
+            lane
+        } else {
+            let rung = select! {
+                rung = bell.rung(None) => rung?,
+                () = loosened, if aside.is_some() => return Ok(()),
+            };
+            let Some(Ok(lane)) = rung.map(|name| name.parse::<Lane>()) else { return Ok(()) };
+            lane
+        };
+        let Some(slots) = self.urgent_slots.free().await else { return Ok(()) };
+        let offer = slots.offer(vec![lane.clone()]);
+        if offer.lanes.is_empty() {
+            *aside = Some(lane);
+            return Ok(());
+        }
         let claimed =
-            self.worker.fleet.queue.claim_urgent(shard, &[lane], slots.num_permits()).await?;
+            self.worker.fleet.queue.claim_urgent(shard, &offer.lanes, offer.wanted).await?;
         self.worker.metrics.leases_reaped(claimed.reaped);
         self.begin(claimed.batches, slots);
         Ok(())

@@ -184,7 +184,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
       worker.concurrency = "many" (syncline.toml): must be an integer
       worker.drain = "25" (SYNCLINE__WORKER__DRAIN): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
       worker.heartbeat = "15s" (the default): must be above zero and at most a third of worker.lease (20s), so that a lease survives two lost ones
-      worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, urgent_slots, lease, heartbeat, drain, permit_use_by, max_attempts, scan_backlog_max, retry_base, retry_cap, outgoing_address, error_budget_share, missing_confirm_after)
+      worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, platform_share, urgent_slots, lease, heartbeat, drain, permit_use_by, max_attempts, scan_backlog_max, retry_base, retry_cap, outgoing_address, error_budget_share, missing_confirm_after)
       worker.max_attempts = 1.5 (syncline.toml): must be a whole number
       worker.retry_base = "soon" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
       worker.retry_cap = true (syncline.toml): is neither true nor false: write what the default shows

@@ -17,7 +17,10 @@ pub struct WorkerConfig {
     pub listen: SocketAddr,
     /// Batches worked on at once.
     pub concurrency: usize,
-    /// Batches beside these, of what webhooks and people wait for, while all others are busy.
+    /// How many of the slots that other platforms leave one platform may take; above 0, at most 1.
+    pub platform_share: f64,
+    /// Batches beside these, of what webhooks and people wait for, while all others are busy or a
+    /// platform has its share.
     pub urgent_slots: usize,
     /// The right to a job, unless it is extended.
     #[serde(with = "duration")]
@@ -62,6 +65,11 @@ impl WorkerConfig {
             (1..=1024).contains(&self.concurrency),
             "worker.concurrency",
             "must be 1 to 1024",
+        );
+        problems.require(
+            self.platform_share > 0.0 && self.platform_share <= 1.0,
+            "worker.platform_share",
+            "must be above 0 and at most 1; 1 sets no bound",
         );
         problems.require(self.urgent_slots <= 1024, "worker.urgent_slots", "must be 0 to 1024");
         problems.require(

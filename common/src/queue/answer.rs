@@ -39,7 +39,8 @@ pub struct Enqueued {
 pub struct Claimed {
     /// Work, at most as much as was asked for.
     pub batches: Vec<Batch>,
-    /// Time until a lane may have something to run; `None` when nothing waits at all.
+    /// Time until a lane may have something to run; `None` when nothing waits at all. Without lanes
+    /// for which the caller has no room, as in `due`.
     pub next: Option<Duration>,
     /// Lanes that are due now, the longest unserved first; ask for these next.
     pub due: Vec<String>,

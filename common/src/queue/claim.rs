@@ -31,7 +31,20 @@ impl RedisQueue {
         lanes: &[Lane],
         wanted: usize,
     ) -> Result<Claimed, QueueError> {
-        self.claim_mode(shard, lanes, wanted, "").await
+        self.claim_mode(shard, lanes, wanted, "", &[]).await
+    }
+
+    /// The same for a caller that has no room for these platforms. None of `lanes` is theirs; they
+    /// are not among those that are due, `next` does not count them, and nobody is woken for them:
+    /// whoever finds such a lane in a wake-up passes that on with a claim without lanes.
+    pub async fn claim_without(
+        &self,
+        shard: Shard,
+        lanes: &[Lane],
+        wanted: usize,
+        platforms: &[String],
+    ) -> Result<Claimed, QueueError> {
+        self.claim_mode(shard, lanes, wanted, "", platforms).await
     }
 
     /// The same, of what webhooks and people wait for and nothing else. What is left in the lanes is
@@ -42,7 +55,7 @@ impl RedisQueue {
         lanes: &[Lane],
         wanted: usize,
     ) -> Result<Claimed, QueueError> {
-        self.claim_mode(shard, lanes, wanted, "urgent").await
+        self.claim_mode(shard, lanes, wanted, "urgent", &[]).await
     }
 
     async fn claim_mode(
@@ -51,6 +64,7 @@ impl RedisQueue {
         lanes: &[Lane],
         wanted: usize,
         mode: &str,
+        without: &[String],
     ) -> Result<Claimed, QueueError> {
         let asked_at = Instant::now();
         let known: Vec<(&Lane, &Entry)> = lanes
@@ -65,7 +79,8 @@ impl RedisQueue {
             .arg(wanted)
             .arg(self.settings.bulk_floor)
             .arg(self.settings.spot_check_floor)
-            .arg(mode);
+            .arg(mode)
+            .arg(without.join(" "));
         for (lane, entry) in known {
             call.arg(lane.as_str()).arg(entry.ledgers.len()).arg(entry.json.as_str());
         }

@@ -9,14 +9,17 @@
 --       4 batches wanted, >= 1
 --       5 floor of bulk, percent  6 floor of spot checks, percent
 --       7 "urgent" for what webhooks and people wait for and nothing else, or ""
---       8.. per lane: name, number of its quotas, limits as JSON (quota.lua)
+--       8 platforms that the caller has no room for, separated by spaces: their lanes are not told
+--       9.. per lane: name, number of its quotas, limits as JSON (quota.lua)
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
---           names of lanes that are due now, names of lanes with a closed ledger, leases reaped,
+--           names of lanes that are due now, both without lanes of platforms without room,
+--           names of lanes with a closed ledger, leases reaped,
 --           batches of { lane, priority, fence, { job id, job as it lies in `jobs`, ... } } }
 -- Bounded: after BOUND reaped jobs no further batch is reaped, BOUND delayed jobs are woken a lane, READ
--- jobs of a kind are read a batch; lanes that are not reached before enough batches are found are not read.
+-- jobs of a kind are read a batch, READ lanes of platforms without room are passed over; lanes that are
+-- not reached before enough batches are found are not read.
 
-local BOUND, READ, CHUNK, HINTS = 100, 400, 100, 8
+local BOUND, READ, CHUNK, HINTS, SOON_US = 100, 400, 100, 8, 100000
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -249,14 +252,14 @@ end
 
 -- The lanes that are due, the longest unserved first.
 local due, key, closed, names = {}, 5, {}, {}
-for arg = 8, #ARGV, 3 do
+for arg = 9, #ARGV, 3 do
   names[#names + 1] = ARGV[arg]
 end
 local scores = #names > 0 and redis.call("ZMSCORE", KEYS[2], unpack(names)) or {}
 for n, name in ipairs(names) do
-  local ledgers, score = tonumber(ARGV[3 * n + 6]), tonumber(scores[n] or math.huge)
+  local ledgers, score = tonumber(ARGV[3 * n + 7]), tonumber(scores[n] or math.huge)
   if score <= now then
-    due[#due + 1] = { name = name, score = score, key = key, limits = 3 * n + 7 }
+    due[#due + 1] = { name = name, score = score, key = key, limits = 3 * n + 8 }
   end
   key = key + LANE_KEYS + ledgers
 end
@@ -314,14 +317,60 @@ for _, lane in ipairs(reached) do
   tell_urgent(lane)
 end
 
-local first, hints, next_at = redis.call("ZRANGE", KEYS[2], "0", digits(HINTS - 1), "WITHSCORES"), {}, -1
-for i = 1, #first, 2 do
-  if tonumber(first[i + 1]) <= now then
-    hints[#hints + 1] = first[i]
+-- The lanes that are due, the longest unserved first, and the earliest time at which a lane may have
+-- something to run, or -1.
+local function look_ahead()
+  local first, hints = redis.call("ZRANGE", KEYS[2], "0", digits(HINTS - 1), "WITHSCORES"), {}
+  for i = 1, #first, 2 do
+    if tonumber(first[i + 1]) <= now then
+      hints[#hints + 1] = first[i]
+    end
   end
+  return hints, tonumber(first[2] or -1)
 end
-if first[2] then
-  next_at = tonumber(first[2])
+
+-- The same without lanes of platforms that the caller has no room for. When there is nothing else among
+-- the first READ, these go behind the others that are due, and the caller is to look again.
+local function look_past(without)
+  local hints, next_at, passed = {}, -1, {}
+  for from = 0, READ - 1, CHUNK do
+    local page = redis.call("ZRANGE", KEYS[2], digits(from), digits(from + CHUNK - 1), "WITHSCORES")
+    for i = 1, #page, 2 do
+      local name, at = page[i], tonumber(page[i + 1])
+      if without[string.match(name, "^[^/]*")] then
+        passed[#passed + 1] = { at = at, name = name }
+      else
+        next_at = next_at < 0 and at or next_at
+        if at > now or #hints == HINTS then
+          return hints, next_at
+        end
+        hints[#hints + 1] = name
+      end
+    end
+    if #page < 2 * CHUNK then
+      return hints, next_at
+    end
+  end
+  if next_at < 0 then
+    for _, lane in ipairs(passed) do
+      if lane.at < now then
+        redis.call("ZADD", KEYS[2], digits(now), lane.name)
+      end
+    end
+    next_at = now + SOON_US
+  end
+  return hints, next_at
+end
+
+local hints, next_at
+if ARGV[8] == "" then
+  hints, next_at = look_ahead()
+else
+  local without = {}
+  for platform in string.gmatch(ARGV[8], "%S+") do
+    without[platform] = true
+  end
+  hints, next_at = look_past(without)
 end
 if hints[1] and redis.call("LLEN", KEYS[3]) == 0 then
   redis.call("LPUSH", KEYS[3], hints[1])

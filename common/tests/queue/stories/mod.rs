@@ -109,4 +109,6 @@ pub(crate) const CONTRACT: &[fn()] = &[
     waking::wake_ups_chain_while_runnable_work_is_left,
     waking::who_has_slots_for_urgent_work_only_is_told_of_it_and_gets_nothing_else,
     waking::a_time_before_that_until_which_workers_sleep_wakes_one_of_them,
+    waking::who_has_no_room_for_a_platform_is_told_of_the_others,
+    waking::however_many_lanes_there_is_no_room_for_another_is_found,
 ];

@@ -7,7 +7,7 @@ use common::queue::{Ledger, Outcome, QueueSettings, Waiter};
 use common::quota::RateSignal;
 use redis::AsyncCommands;
 
-use super::{KLAVIYO, SECOND, claim, claim_one, ids, plenty, settle};
+use super::{EVENTBRITE, KLAVIYO, SECOND, claim, claim_one, ids, plenty, settle};
 use crate::{START, job, lane, queue_of};
 
 #[tokio::test]
@@ -101,4 +101,69 @@ pub(super) async fn who_has_slots_for_urgent_work_only_is_told_of_it_and_gets_no
     drop(claim_one(&queue, START + 60 * SECOND).await);
     let left: u64 = redis.zcard(keys.urgent(shard)).await.unwrap();
     assert_eq!(left, 0, "done by somebody else: nobody is told any more");
+}
+
+#[tokio::test]
+pub(super) async fn who_has_no_room_for_a_platform_is_told_of_the_others() {
+    let lanes = [(KLAVIYO, plenty(60_000)), (EVENTBRITE, plenty(60_000))];
+    let (queue, mut redis, keys) = queue_of(&lanes, QueueSettings::default()).await;
+    let shard = keys.shard_of(&lane(KLAVIYO));
+    if keys.shard_of(&lane(EVENTBRITE)) != shard {
+        return;
+    }
+    for name in [KLAVIYO, EVENTBRITE] {
+        queue.at(START).open(&lane(name), &[Ledger::Empty]).await.unwrap();
+    }
+    let now = queue.at(START + 60 * SECOND);
+    let slow = ["klaviyo".to_owned()];
+    let wake = keys.wake(shard);
+    now.claim(shard, &[lane(KLAVIYO), lane(EVENTBRITE)], 1).await.unwrap();
+
+    now.enqueue(&[job(KLAVIYO, "order:1", Priority::Webhook)]).await.unwrap();
+    redis.del::<_, ()>(&wake).await.unwrap();
+    let claimed = now.claim_without(shard, &[], 1, &slow).await.unwrap();
+    assert!(claimed.due.is_empty());
+    assert_eq!(claimed.next, None, "nothing of the others waits");
+    assert_eq!(redis.llen::<_, u64>(&wake).await.unwrap(), 0, "it would wake itself");
+
+    let after = Duration::from_secs(1);
+    let later = queue.at(START + 61 * SECOND);
+    let batch = {
+        now.enqueue(&[job(EVENTBRITE, "order:2", Priority::Webhook)]).await.unwrap();
+        let claimed = now.claim_without(shard, &[lane(EVENTBRITE)], 9, &slow).await.unwrap();
+        claimed.batches.into_iter().next().unwrap()
+    };
+    let defer = Outcome::Defer { after };
+    settle(&queue, START + 60 * SECOND, &batch, defer, RateSignal::default()).await;
+    let claimed = now.claim_without(shard, &[], 1, &slow).await.unwrap();
+    assert_eq!(claimed.next, Some(after), "its own, however long the other is due");
+    redis.del::<_, ()>(&wake).await.unwrap();
+    assert_eq!(later.claim_without(shard, &[], 1, &slow).await.unwrap().due, [EVENTBRITE]);
+    assert_eq!(redis.lrange::<_, Vec<String>>(&wake, 0, -1).await.unwrap(), [EVENTBRITE]);
+
+    redis.del::<_, ()>(&wake).await.unwrap();
+    assert_eq!(later.claim(shard, &[], 1).await.unwrap().due, [KLAVIYO, EVENTBRITE]);
+    assert_eq!(redis.lrange::<_, Vec<String>>(&wake, 0, -1).await.unwrap(), [KLAVIYO]);
+}
+
+#[tokio::test]
+pub(super) async fn however_many_lanes_there_is_no_room_for_another_is_found() {
+    let (queue, mut redis, keys) =
+        queue_of(&[(EVENTBRITE, plenty(60_000))], QueueSettings::default()).await;
+    let shard = keys.shard_of(&lane(EVENTBRITE));
+    queue.at(START).open(&lane(EVENTBRITE), &[Ledger::Empty]).await.unwrap();
+    let now = queue.at(START + 60 * SECOND);
+    now.claim(shard, &[lane(EVENTBRITE)], 1).await.unwrap();
+    let many: Vec<(u64, String)> = (0..1000).map(|n| (START + n, format!("klaviyo/{n}"))).collect();
+    redis.zadd_multiple::<_, _, _, ()>(keys.lanes(shard), &many).await.unwrap();
+    now.enqueue(&[job(EVENTBRITE, "order:1", Priority::Webhook)]).await.unwrap();
+
+    let slow = ["klaviyo".to_owned()];
+    let soon = queue.at(START + 61 * SECOND);
+    for _ in ["the first 400", "the next"] {
+        let claimed = soon.claim_without(shard, &[], 1, &slow).await.unwrap();
+        assert!(claimed.due.is_empty());
+        assert_eq!(claimed.next, Some(Duration::from_millis(100)), "look again");
+    }
+    assert_eq!(soon.claim_without(shard, &[], 1, &slow).await.unwrap().due, [EVENTBRITE]);
 }
