@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use anyhow::bail;
+use simulator::{GateRule, Platform, RecordType};
 use sqlx::PgPool;
-use tests::fault::{Crew, Member};
+use tests::fault::{Crew, Handover, Member};
 use tests::scene::{Scene, Setup};
 use tokio::time::timeout;
 
@@ -14,14 +16,54 @@ const A_WHILE: Duration = Duration::from_millis(700);
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn workers_are_killed(db: PgPool) -> anyhow::Result<()> {
     let mut crew = Crew::start(db).await?;
+    let mut handovers = Vec::new();
     for number in [1, 2, 1, 2] {
         crew.busy(A_WHILE).await?;
-        crew.kill(Member::Worker(number)).await?;
+        let watch = crew.kill_and_watch(Member::Worker(number)).await?;
         crew.begin(Member::Worker(number))?;
+        let (handover, busy) = tokio::join!(watch.handover(), crew.busy(A_WHILE));
+        busy?;
+        handovers.push(handover?);
     }
-    // How long one job waits for its lease is measured in tests/scenarios/processes/ends.rs.
     crew.recovers("a worker is killed").await?;
+    are_in_time(&handovers);
     Ok(())
+}
+
+/// Nothing else happens then that would have the others look for work.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_worker_is_killed_while_the_others_have_nothing_to_do(db: PgPool) -> anyhow::Result<()> {
+    let mut crew = Crew::start(db).await?;
+    let mut handovers = Vec::new();
+    // One of two has the job: some of these kill the other one.
+    for number in [1, 2, 1, 2, 1, 2, 1, 2] {
+        // Nothing is settled before the kill.
+        let rule =
+            GateRule { platform: Platform::Klaviyo, prefix: "/api/".to_owned(), hold: Some(1) };
+        crew.scene.platforms.gate(rule);
+        crew.change_one(Platform::Klaviyo, RecordType::Profile)?;
+        if !crew.scene.platforms.wait_until_held(1, A_WHILE * 20).await {
+            bail!("nobody asks: {}", crew.log());
+        }
+        let watch = crew.kill_and_watch(Member::Worker(number)).await?;
+        crew.scene.platforms.open_gate();
+        handovers.push(watch.handover().await?);
+        crew.begin(Member::Worker(number))?;
+        crew.recovers("a worker is killed, the others are idle").await?;
+    }
+    are_in_time(&handovers);
+    Ok(())
+}
+
+/// Others have the jobs of the dead within lease + 2 s, and what this machine held up the story
+/// itself.
+fn are_in_time(handovers: &[Handover]) {
+    eprintln!("{handovers:#?}");
+    assert!(handovers.iter().any(|handover| handover.jobs > 0), "no kill left a lease");
+    for handover in handovers {
+        assert!(handover.late < Duration::from_secs(2) + handover.blind, "{handover:?}");
+        assert!(handover.last < LEASE + Duration::from_secs(2) + handover.blind, "{handover:?}");
+    }
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

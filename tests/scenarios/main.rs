@@ -44,6 +44,8 @@ mod slots;
 #[cfg(test)]
 mod spot_checks;
 #[cfg(test)]
+mod sweep;
+#[cfg(test)]
 mod verbs;
 #[cfg(test)]
 mod webhooks;

@@ -318,6 +318,19 @@ impl Crew {
     fn change(&mut self) -> anyhow::Result<()> {
         let (platform, record_type) =
             CHANGING.get(self.made % CHANGING.len()).copied().context("a list with entries")?;
+        self.change_one(platform, record_type)
+    }
+
+    /// A random record of the kind changes, and a webhook tells of it.
+    ///
+    /// # Errors
+    ///
+    /// When there is none.
+    pub fn change_one(
+        &mut self,
+        platform: Platform,
+        record_type: RecordType,
+    ) -> anyhow::Result<()> {
         self.made += 1;
         let changed = self.scene.platforms.change(&ChangeRequest {
             platform,

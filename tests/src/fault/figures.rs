@@ -4,6 +4,10 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::time::Duration;
 
+use serde_json::Value;
+
+use super::Handover;
+
 /// Names the file that figures go to, one object a line.
 const FILE: &str = "SYNCLINE_FAULT_FIGURES";
 
@@ -13,10 +17,28 @@ const FILE: &str = "SYNCLINE_FAULT_FIGURES";
 ///
 /// When the file cannot be written.
 pub(super) fn note(story: &str, recovery: Duration, changes: u64) -> anyhow::Result<()> {
+    let recovery_ms = u64::try_from(recovery.as_millis())?;
+    write(&serde_json::json!({ "story": story, "recovery_ms": recovery_ms, "changes": changes }))
+}
+
+/// What became of the leases of a worker that was killed.
+///
+/// # Errors
+///
+/// When the file cannot be written.
+pub(super) fn note_handover(story: &str, handover: &Handover) -> anyhow::Result<()> {
+    let ms = |length: Duration| u64::try_from(length.as_millis());
+    write(&serde_json::json!({
+        "story": story,
+        "leases": handover.jobs,
+        "last_ms": ms(handover.last)?,
+        "late_ms": ms(handover.late)?,
+        "blind_ms": ms(handover.blind)?,
+    }))
+}
+
+fn write(line: &Value) -> anyhow::Result<()> {
     let Some(file) = std::env::var_os(FILE) else { return Ok(()) };
     let mut file = OpenOptions::new().create(true).append(true).open(file)?;
-    let recovery_ms = u64::try_from(recovery.as_millis())?;
-    let line =
-        serde_json::json!({ "story": story, "recovery_ms": recovery_ms, "changes": changes });
     Ok(writeln!(file, "{line}")?)
 }

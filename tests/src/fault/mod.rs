@@ -4,12 +4,14 @@
 pub mod chaos;
 mod crew;
 mod figures;
+mod handover;
 mod ledger;
 mod postgres;
 mod redis;
 mod way;
 
 pub use crew::{Crew, Member};
+pub use handover::{Handover, Watch};
 pub use ledger::Ledger;
 pub use postgres::OwnPostgres;
 pub use redis::OwnRedis;
