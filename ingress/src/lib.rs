@@ -4,6 +4,7 @@ mod clock;
 mod connections;
 mod memory;
 mod receive;
+mod strangers;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +30,8 @@ struct Ingress {
     fleet: Fleet,
     /// A permit for each webhook or notice that is worked on.
     in_flight: Semaphore,
+    /// A permit for each of those that comes to no address of ours.
+    strangers: Semaphore,
     body_limit_bytes: usize,
     /// For all bodies that are being read.
     memory: Memory,
@@ -69,6 +72,7 @@ pub async fn serve(
     let ingress = Arc::new(Ingress {
         fleet,
         in_flight: Semaphore::new(config.max_in_flight),
+        strangers: Semaphore::new(strangers::at_once(config)),
         body_limit_bytes: config.body_limit_bytes,
         memory: Memory::new(config.body_memory_bytes),
         request_timeout: config.request_timeout,

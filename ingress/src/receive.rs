@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::body::{Body, to_bytes};
+use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Path, State};
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,12 +16,14 @@ use common::job::{Job, Priority, Task};
 use common::platform::{Acknowledgement, Notice, Refused, WebhookRequest, read_bridged};
 use common::store::inbox::{self, Delivery, Source};
 use common::{store, telemetry};
+use tokio::sync::SemaphorePermit;
 use tokio::time::timeout;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
 use crate::Ingress;
 use crate::clock::is_timely;
+use crate::strangers::turn_away;
 
 /// How long a platform is asked to wait when we cannot take its webhook.
 const RETRY_AFTER_SECONDS: &str = "5";
@@ -32,8 +34,8 @@ const ENQUEUE_WITHIN: Duration = Duration::from_secs(1);
 
 /// Why a webhook is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Rejection {
-    /// No such path: nothing is told about which part of it is wrong.
+pub(crate) enum Rejection {
+    /// No such path: nothing is told about which part of it is wrong, or that it is the path.
     Unknown,
     TooLarge,
     TooSlow,
@@ -65,11 +67,10 @@ impl Rejection {
     /// Never 410: Eventbrite unsubscribes an endpoint that answers it.
     const fn status(self) -> StatusCode {
         match self {
-            Self::Unknown => StatusCode::NOT_FOUND,
             Self::TooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::TooSlow => StatusCode::REQUEST_TIMEOUT,
             Self::Broken => StatusCode::BAD_REQUEST,
-            Self::Forged | Self::Probe => StatusCode::UNAUTHORIZED,
+            Self::Unknown | Self::Forged | Self::Probe => StatusCode::UNAUTHORIZED,
             Self::NotUnderstood => StatusCode::UNPROCESSABLE_ENTITY,
             Self::Overloaded | Self::StoreAway => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -98,7 +99,7 @@ fn acknowledge(acknowledgement: Acknowledgement) -> Response {
 
 /// Whose word it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Sender {
+pub(crate) enum Sender {
     /// The platform's.
     Platform,
     /// That of a bridge of ours.
@@ -173,7 +174,7 @@ async fn receive(
         let label = known.map_or("unknown", |connection| connection.platform.name());
         let outcome = match known {
             Some(connection) => accept(from, &ingress, connection, &headers, body).await,
-            None => Err(Rejection::Unknown),
+            None => Err(turn_away(from, &ingress, &platform, &headers, body).await),
         };
         match outcome {
             Ok(acknowledgement) => {
@@ -207,17 +208,8 @@ async fn accept(
     body: Body,
 ) -> Result<Acknowledgement, Rejection> {
     Span::current().record("syncline.lane", connection.lane().as_str());
-    let _in_flight = ingress.in_flight.try_acquire().map_err(|_| Rejection::Overloaded)?;
-    let room = ingress.memory.reserve(headers, ingress.body_limit_bytes);
-    let _room = room.ok_or(Rejection::Overloaded)?;
-    let body =
-        match timeout(ingress.request_timeout, to_bytes(body, ingress.body_limit_bytes)).await {
-            Ok(Ok(body)) => body,
-            Ok(Err(error)) if is_too_large(&error) => return Err(Rejection::TooLarge),
-            Ok(Err(_)) => return Err(Rejection::Broken),
-            Err(_) => return Err(Rejection::TooSlow),
-        };
-    let request = WebhookRequest { headers, body: &body };
+    let read = read(ingress, headers, body).await?;
+    let request = WebhookRequest { headers, body: &read.body };
     let notices = match from {
         Sender::Platform => connection
             .platform
@@ -238,6 +230,31 @@ async fn accept(
         Sender::Platform => connection.platform.acknowledgement(),
         Sender::Bridge => Acknowledgement::Accepted,
     })
+}
+
+/// A body, and the place that it takes.
+pub(crate) struct Read<'a> {
+    pub(crate) body: Bytes,
+    _in_flight: SemaphorePermit<'a>,
+    _room: SemaphorePermit<'a>,
+}
+
+/// Reads a body, bounded in size and time, where there is a place for it.
+pub(crate) async fn read<'a>(
+    ingress: &'a Ingress,
+    headers: &HeaderMap,
+    body: Body,
+) -> Result<Read<'a>, Rejection> {
+    let in_flight = ingress.in_flight.try_acquire().map_err(|_| Rejection::Overloaded)?;
+    let room = ingress.memory.reserve(headers, ingress.body_limit_bytes);
+    let room = room.ok_or(Rejection::Overloaded)?;
+    let reading = timeout(ingress.request_timeout, to_bytes(body, ingress.body_limit_bytes));
+    match reading.await {
+        Ok(Ok(body)) => Ok(Read { body, _in_flight: in_flight, _room: room }),
+        Ok(Err(error)) if is_too_large(&error) => Err(Rejection::TooLarge),
+        Ok(Err(_)) => Err(Rejection::Broken),
+        Err(_) => Err(Rejection::TooSlow),
+    }
 }
 
 /// What a bridge tells. Postgres is asked for the time once the signature is right, and not for

@@ -141,3 +141,70 @@ async fn what_klaviyo_signed_long_ago_is_refused(db: PgPool) -> anyhow::Result<(
     }
     Ok(())
 }
+
+/// Head and body of an answer, as they came, but for the time of day.
+fn without_date(answer: &str) -> String {
+    answer.lines().filter(|line| !line.to_lowercase().starts_with("date:")).collect()
+}
+
+/// An address that there is not answers like one of ours with a wrong secret: at once or after the
+/// whole body, and byte for byte.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn an_address_cannot_be_told_by_its_answer(db: PgPool) -> anyhow::Result<()> {
+    let settings = SMALL.replace("request_timeout = \"4s\"", "request_timeout = \"1s\"");
+    let mut scene = Scene::new(db, Setup { settings, ..Setup::default() }).await?;
+    scene.start_ingress().await?;
+    let body = json!({ "data": [], "meta": { "klaviyo_webhook_id": "W" } }).to_string();
+    let signature = "klaviyo-signature: 00ff\r\nklaviyo-timestamp: 1\r\nklaviyo-webhook-id: W\r\n";
+    let head = |endpoint: &str, headers: &str, length: usize| {
+        format!(
+            "POST /webhooks/klaviyo/{endpoint} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+             {headers}content-length: {length}\r\n\r\n"
+        )
+    };
+    let too_large = " ".repeat(65_537);
+    let unknown = KLAVIYO_ENDPOINT.replace('0', "1");
+    for (headers, sent, announced, expected) in [
+        (signature, body.as_str(), body.len(), "401"),
+        ("", &body, body.len(), "401"),
+        (signature, &too_large, too_large.len(), "413"),
+        // What is not sent is waited for, in vain.
+        (signature, &body, body.len() + 1, "408"),
+    ] {
+        let mut answers = Vec::new();
+        for endpoint in [KLAVIYO_ENDPOINT, &unknown] {
+            let mut stream = connect(&scene).await?;
+            stream.write_all(head(endpoint, headers, announced).as_bytes()).await?;
+            stream.write_all(sent.as_bytes()).await?;
+            answers.push(without_date(&answer(&mut stream).await));
+        }
+        assert!(answers[0].starts_with(&format!("HTTP/1.1 {expected}")), "{}", answers[0]);
+        assert_eq!(answers[0], answers[1]);
+    }
+    Ok(())
+}
+
+/// A quarter of the places at most, and half of the memory, are theirs.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn who_has_no_address_does_not_take_the_places_of_those_who_have(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let settings = SMALL
+        .replace("max_connections = 4", "max_connections = 16\nmax_in_flight = 8")
+        .replace("body_memory_bytes = 65536", "body_memory_bytes = 262144");
+    let mut scene = Scene::new(db, Setup { settings, ..Setup::default() }).await?;
+    scene.start_ingress().await?;
+    let mut slow = Vec::new();
+    for _ in 0..8 {
+        let mut stream = connect(&scene).await?;
+        let head = "POST /webhooks/klaviyo/nobody HTTP/1.1\r\nhost: x\r\nconnection: close\r\ncontent-length: 65536\r\n\r\n{";
+        stream.write_all(head.as_bytes()).await?;
+        slow.push(stream);
+    }
+    // Two are waited for; the others have their answer.
+    for stream in slow.iter_mut().skip(2) {
+        assert!(answer(stream).await.starts_with("HTTP/1.1 401"));
+    }
+    assert_eq!(webhook(&scene).await?.0, StatusCode::ACCEPTED);
+    Ok(())
+}

@@ -107,7 +107,7 @@ async fn a_notice_is_taken_when_it_is_signed_now_and_by_our_bridge(
     ] {
         let url = address(&scene, platform, endpoint);
         let answer = post(&scene, &url, &good, body).await?;
-        assert_eq!(answer, StatusCode::NOT_FOUND, "{platform} {endpoint}");
+        assert_eq!(answer, StatusCode::UNAUTHORIZED, "{platform} {endpoint}");
     }
 
     let strange = r#"{"record_type":"planet","ids":["1"]}"#;

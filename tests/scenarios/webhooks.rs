@@ -70,14 +70,14 @@ async fn what_is_no_webhook_of_ours_is_refused_by_what_is_wrong_with_it(
     let (_, genuine) = intercepted(&scene, RecordType::Profile).await?;
     scene.start_ingress().await?;
 
-    // Nothing tells which part of a wrong path is wrong.
+    // Nothing tells which part of a wrong path is wrong, or whether it is the path.
     for path in [
         format!("klaviyo/{}", KLAVIYO_ENDPOINT.replace('0', "1")),
         format!("eventbrite/{KLAVIYO_ENDPOINT}"),
         format!("klaviyo/{EVENTBRITE_ENDPOINT}"),
         format!("myspace/{KLAVIYO_ENDPOINT}"),
     ] {
-        assert_eq!(deliver(&scene, &path, &genuine).await?, StatusCode::NOT_FOUND, "{path}");
+        assert_eq!(deliver(&scene, &path, &genuine).await?, StatusCode::UNAUTHORIZED, "{path}");
     }
     let too_large = Post { body: vec![b' '; 65_537].into(), ..genuine.clone() };
     let answer = deliver(&scene, &genuine_path(), &too_large).await?;
