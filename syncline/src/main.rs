@@ -57,7 +57,7 @@ struct Cli {
 enum Command {
     /// Bring the tables in Postgres up to date; needs a connection that does not go through a
     /// pooling proxy.
-    Migrate,
+    Migrate(migrate::Arguments),
     /// Print the SQL that makes a role with least rights for each process: for psql, as a user of
     /// Postgres who owns the tables and may create roles.
     Roles,
@@ -143,7 +143,7 @@ impl Command {
         }
         let config = Config::load(file.as_deref())?;
         match self {
-            Self::Migrate => migrate::run(&config).await,
+            Self::Migrate(arguments) => migrate::run(&config, &arguments).await,
             Self::CheckConfig => check_config::run(&config),
             Self::Status(arguments) => status::run(&config, &arguments).await,
             Self::Alerts(arguments) => alerts::run(&config, &arguments).await,
@@ -202,6 +202,7 @@ mod tests {
             "syncline connections remove klaviyo/main",
             "syncline new-key",
             "syncline roles",
+            "syncline migrate --users /run/secrets/syncline",
             "syncline rotate-key --dry-run",
             "syncline sync --connection klaviyo/main --record-type profile",
             "syncline sync --connection klaviyo/main --record-type profile --full",

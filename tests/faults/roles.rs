@@ -133,6 +133,46 @@ async fn each_process_does_its_work_with_the_rights_of_its_role(db: PgPool) -> a
     users.go().await
 }
 
+/// As the Job in deploy/kubernetes does it. The name is this cluster's, so one story has it.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_migration_makes_users_with_the_rights_of_their_process(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let scene = Scene::new(db.clone(), Setup::default()).await?;
+    let folder = tempfile::tempdir()?;
+    let migrate = async || -> anyhow::Result<(bool, String)> {
+        let arguments = ["migrate", "--users", folder.path().to_str().context("UTF-8")?];
+        let output = Command::new(Program::path("syncline")?)
+            .args(arguments)
+            .env("SYNCLINE_CONFIG", scene.folder.file())
+            .envs(scene.environment())
+            .output()
+            .await?;
+        let said = [output.stdout, output.stderr].concat();
+        Ok((output.status.success(), String::from_utf8(said)?))
+    };
+    let (done, said) = migrate().await?;
+    assert!(!done && said.contains("worker_password"), "nobody to make: {said}");
+    std::fs::write(folder.path().join("worker_password"), "short")?;
+    assert!(!migrate().await?.0);
+
+    for password in ["the first password 'of' a test", "the second password of a test"] {
+        std::fs::write(folder.path().join("worker_password"), format!("{password}\n"))?;
+        let (done, said) = migrate().await?;
+        assert!(done && said.contains("fleet_worker") && !said.contains(password), "{said}");
+        let mut url = Url::parse(&database_url(&db))?;
+        let named = url.set_username("fleet_worker");
+        named.and(url.set_password(Some(password))).ok().context("an address has a user")?;
+        let mut worker = PgConnection::connect(url.as_str()).await?;
+        sqlx::query("select from inbox").execute(&mut worker).await?;
+        let refused = sqlx::query("drop table inbox").execute(&mut worker).await;
+        assert!(refused.is_err());
+        worker.close().await?;
+    }
+    sqlx::query("drop role fleet_worker").execute(&db).await?;
+    Ok(())
+}
+
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn no_role_can_do_more_than_its_process(db: PgPool) -> anyhow::Result<()> {
     make_roles(&db).await?;

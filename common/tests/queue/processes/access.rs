@@ -71,6 +71,23 @@ fn the_user_has_the_commands_of_the_scripts_and_hardly_any_other() {
     assert_eq!(given, used);
 }
 
+/// The sample for Compose gives what the documented line gives, and nobody else anything.
+#[test]
+fn the_file_of_users_in_deploy_has_the_same_rights() {
+    let file = include_str!("../../../../deploy/redis_users.acl.example");
+    let documented = lines("ACL SETUSER syncline reset ").next().unwrap();
+    let rights = documented.strip_prefix("ACL SETUSER syncline reset ").unwrap();
+    let users: Vec<&str> = file.lines().collect();
+    assert_eq!(
+        users,
+        [
+            "user default off",
+            "user health on nopass resetchannels +ping",
+            &format!("user syncline {rights}"),
+        ]
+    );
+}
+
 #[test]
 fn the_user_can_do_nothing_else() {
     let server = wait_for(Server::start(&[]));
