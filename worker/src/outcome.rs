@@ -26,8 +26,9 @@ const STORE_PAUSE: Duration = Duration::from_secs(1);
 /// - `attempt`: counted from 1.
 /// - `chance`: in `[0, 1)`, for the jitter.
 pub fn after(error: &PlatformError, attempt: u32, retry: &RetryPolicy, chance: f64) -> Then {
+    // On top of what the platform asked for: else all that failed together would come back together.
     let try_again = |at_least: Duration| match retry.delay(attempt, chance) {
-        Some(delay) => Then::Settle(Outcome::Nack { after: delay.max(at_least) }),
+        Some(delay) => Then::Settle(Outcome::Nack { after: at_least.saturating_add(delay) }),
         None => Then::GiveUp(error.to_string()),
     };
     match error {
@@ -93,6 +94,8 @@ mod tests {
         for (error, attempt, expected) in cases {
             assert_eq!(after(&error, attempt, &retry, 0.0), expected, "{error}");
         }
+        let spread = after(&transient(Some(second * 60)), 1, &retry, 0.5);
+        assert_eq!(spread, nack(second * 60 + second / 2), "no herd at the end of the minute");
         for final_word in [
             PlatformError::Unauthorized { reason: "x".to_owned() },
             PlatformError::Retired { reason: "x".to_owned() },
