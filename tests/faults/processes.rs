@@ -18,8 +18,11 @@ async fn workers_are_killed(db: PgPool) -> anyhow::Result<()> {
     let mut crew = Crew::start(db).await?;
     let mut handovers = Vec::new();
     for number in [1, 2, 1, 2] {
+        // Some requests are under way at the kill, however quickly the others are answered.
+        crew.scene.platforms.gate(held_of(Platform::Eventbrite, 4));
         crew.busy(A_WHILE).await?;
         let watch = crew.kill_and_watch(Member::Worker(number)).await?;
+        crew.scene.platforms.open_gate();
         crew.begin(Member::Worker(number))?;
         let (handover, busy) = tokio::join!(watch.handover(), crew.busy(A_WHILE));
         busy?;
@@ -37,10 +40,8 @@ async fn a_worker_is_killed_while_the_others_have_nothing_to_do(db: PgPool) -> a
     let mut handovers = Vec::new();
     // One of two has the job: some of these kill the other one.
     for number in [1, 2, 1, 2, 1, 2, 1, 2] {
-        // Nothing is settled before the kill.
-        let rule =
-            GateRule { platform: Platform::Klaviyo, prefix: "/api/".to_owned(), hold: Some(1) };
-        crew.scene.platforms.gate(rule);
+        crew.idle(2).await?;
+        crew.scene.platforms.gate(held_of(Platform::Klaviyo, 1));
         crew.change_one(Platform::Klaviyo, RecordType::Profile)?;
         if !crew.scene.platforms.wait_until_held(1, A_WHILE * 20).await {
             bail!("nobody asks: {}", crew.log());
@@ -53,6 +54,15 @@ async fn a_worker_is_killed_while_the_others_have_nothing_to_do(db: PgPool) -> a
     }
     are_in_time(&handovers);
     Ok(())
+}
+
+/// So many of the next answers are held.
+fn held_of(platform: Platform, answers: u64) -> GateRule {
+    let prefix = match platform {
+        Platform::Eventbrite => "/v3/",
+        _ => "/api/",
+    };
+    GateRule { platform, prefix: prefix.to_owned(), hold: Some(answers) }
 }
 
 /// Others have the jobs of the dead within lease + 2 s, and what this machine held up the story

@@ -1,5 +1,6 @@
 //! What must hold when something breaks.
 
+use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -12,7 +13,7 @@ use common::platform::{Api, ApiSettings};
 use common::queue::{Batch, Shard};
 use common::store::connections;
 use common::store::inbox::{self, Delivery, Source};
-use common::telemetry::Metrics;
+use common::telemetry::{self, Metrics};
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 use simulator::{Fault, Hits, Platform, RecordType};
@@ -20,11 +21,13 @@ use sqlx::PgPool;
 use tests::config_file::{EVENTBRITE, KLAVIYO};
 use tests::scene::{Scene, Setup};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use worker::batch::Worker;
 use worker::handlers::{Brake, Care, Tasks};
 use worker::line::Lines;
 
+use crate::receiver::Receiver;
 use crate::verbs::{
     NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, arrived, edit, edit_again, edit_silently, held,
     history, hold, mirrored, records, requests,
@@ -78,14 +81,24 @@ async fn a_flush_of_redis_loses_nothing_that_was_accepted(db: PgPool) -> anyhow:
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
-async fn a_write_that_comes_late_is_refused(db: PgPool) -> anyhow::Result<()> {
+async fn a_write_that_comes_late_is_refused_and_counted(db: PgPool) -> anyhow::Result<()> {
+    let receiver = Receiver::start().await?;
+    drop(rustls::crypto::ring::default_provider().install_default());
+    let telemetry = telemetry::start(telemetry::Settings {
+        service_name: "late",
+        service_namespace: "tests",
+        otlp_endpoint: Some(&receiver.url),
+        json_logs: false,
+        log_filter: "info",
+    })?;
     let mut scene = Scene::new(db, Setup::default()).await?;
     scene.start_ingress().await?;
     let changed = edit(&scene, RecordType::Profile)?;
     arrived(&mut scene, Platform::Klaviyo, 1).await?;
 
     // A worker that does not notice that its lease ends: its heart stands still, and its watch too.
-    let late = worker_of(&scene).await?;
+    let mut late = worker_of(&scene).await?;
+    late.metrics = Metrics::new(&telemetry.meter());
     let mut batch = claimed(&late.fleet, KLAVIYO).await?;
     batch.ends += Duration::from_hours(1);
     hold(&scene, Platform::Klaviyo, "/api/profiles", 1);
@@ -102,7 +115,32 @@ async fn a_write_that_comes_late_is_refused(db: PgPool) -> anyhow::Result<()> {
     working.join_next().await.context("the late worker")??;
     assert_eq!(history(&scene, &changed).await?, ["created", "stale"]);
     mirrored(&mut scene, &[changed]).await?;
-    scene.comes_to_rest(KLAVIYO).await
+    scene.comes_to_rest(KLAVIYO).await?;
+    telemetry.shutdown().await;
+    let counted = receiver.counts("syncline.writes.stale", "platform")?;
+    assert_eq!(counted, HashMap::from([("klaviyo".to_owned(), 1)]));
+    Ok(())
+}
+
+/// Redis is as good as away for it: nothing extends its lease.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn who_cannot_extend_a_lease_lets_go_before_it_ends(db: PgPool) -> anyhow::Result<()> {
+    let mut scene = Scene::new(db, Setup::default()).await?;
+    scene.start_ingress().await?;
+    let changed = edit(&scene, RecordType::Profile)?;
+    arrived(&mut scene, Platform::Klaviyo, 1).await?;
+    let worker = worker_of(&scene).await?;
+    let batch = claimed(&worker.fleet, KLAVIYO).await?;
+    let ends = batch.ends;
+    hold(&scene, Platform::Klaviyo, "/api/profiles", 1);
+    worker.run_batch(batch, CancellationToken::new()).await;
+    assert!(Instant::now() < ends, "nothing is sent any more when another may send");
+    assert!(history(&scene, &changed).await?.is_empty());
+    assert_eq!(requests(&scene, Platform::Klaviyo), 1);
+
+    scene.platforms.open_gate();
+    scene.start_worker();
+    mirrored(&mut scene, &[changed]).await
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

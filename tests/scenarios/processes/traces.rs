@@ -2,11 +2,8 @@
 
 use std::collections::HashMap;
 
-use opentelemetry_proto::tonic::collector::metrics::v1::ExportMetricsServiceRequest;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::any_value::Value;
-use opentelemetry_proto::tonic::metrics::v1::metric::Data;
-use opentelemetry_proto::tonic::metrics::v1::number_data_point;
 use opentelemetry_proto::tonic::trace::v1::Span;
 use prost::Message;
 use reqwest::{Method, StatusCode};
@@ -79,28 +76,7 @@ async fn a_forged_webhook_is_counted(db: PgPool) -> anyhow::Result<()> {
     }
     assert!(ingress.stop().await?.success());
 
-    let mut counted = HashMap::new();
-    for post in receiver.posts().into_iter().filter(|post| post.path == "/v1/metrics") {
-        let request = ExportMetricsServiceRequest::decode(post.body)?;
-        let resources = request.resource_metrics.into_iter();
-        let metrics = resources.flat_map(|r| r.scope_metrics).flat_map(|scope| scope.metrics);
-        for metric in metrics.filter(|metric| metric.name == "syncline.webhooks.refused") {
-            let Some(Data::Sum(sum)) = metric.data else { panic!("a counter is a sum") };
-            for point in sum.data_points {
-                let reason = point.attributes.iter().find(|a| a.key == "reason").unwrap();
-                let Some(Value::StringValue(reason)) =
-                    reason.value.clone().and_then(|value| value.value)
-                else {
-                    panic!("a reason is a text")
-                };
-                let Some(number_data_point::Value::AsInt(count)) = point.value else {
-                    panic!("a count is whole")
-                };
-                // Cumulative: the last one holds.
-                counted.insert(reason, count);
-            }
-        }
-    }
+    let counted = receiver.counts("syncline.webhooks.refused", "reason")?;
     assert_eq!(counted, HashMap::from([("forged".to_owned(), 3)]));
     Ok(())
 }

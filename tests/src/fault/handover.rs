@@ -53,6 +53,24 @@ struct Held {
 }
 
 impl Crew {
+    /// Waits until so many workers have nothing to do and wait for work.
+    ///
+    /// # Errors
+    ///
+    /// When they do not.
+    pub async fn idle(&mut self, workers: usize) -> anyhow::Result<()> {
+        let client = redis::Client::open(self.redis.url())?;
+        let redis = client.get_multiplexed_async_connection().await?;
+        let waiting = format!("blocked_clients:{workers}\r");
+        self.scene
+            .until("the workers wait for work", async |_| {
+                let clients: String =
+                    redis::cmd("INFO").arg("clients").query_async(&mut redis.clone()).await?;
+                Ok(clients.contains(&waiting))
+            })
+            .await
+    }
+
     /// SIGKILL to a worker; what it held is watched from then on.
     ///
     /// # Errors
