@@ -10,6 +10,7 @@ use common::job::{Job, Priority, Task};
 use common::queue::RedisQueue;
 use common::store::dead_letters::{self, DeadLetter};
 use common::store::inbox::{self, Delivery, Source};
+use common::store::operations::{self, Operation};
 use serde_json::{Value, json};
 use sqlx::PgPool;
 use sqlx::postgres::PgTransaction;
@@ -25,6 +26,8 @@ const MOST: usize = 10_000;
 const AT_ONCE: usize = 500;
 /// So many are read at once.
 const PAGE: u32 = 1_000;
+/// So many operations on a letter's record are told, the latest first.
+const HISTORY: u32 = 10;
 
 /// Subcommands of `dead-letters`.
 #[derive(Subcommand)]
@@ -48,9 +51,8 @@ pub(crate) enum Command {
 /// Arguments of `dead-letters list`.
 #[derive(Args)]
 pub(crate) struct List {
-    /// Only those of one connection: `platform/name`.
-    #[arg(long)]
-    connection: Option<Lane>,
+    #[command(flatten)]
+    filter: Filter,
     /// The most that are listed.
     #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     limit: u32,
@@ -59,22 +61,49 @@ pub(crate) struct List {
     json: bool,
 }
 
+/// What letters have in common.
+#[derive(Args)]
+pub(crate) struct Filter {
+    /// Only those of one connection: `platform/name`.
+    #[arg(long)]
+    connection: Option<Lane>,
+    /// Only those about records of one type, and scans of it.
+    #[arg(long, value_name = "NAME")]
+    record_type: Option<String>,
+    /// Only those whose last error contains this.
+    #[arg(long, value_name = "TEXT")]
+    error: Option<String>,
+}
+
+impl Filter {
+    fn takes(&self, letter: &DeadLetter) -> bool {
+        let of_type = |wanted: &String| match task(letter) {
+            Some(Task::Check { record_type, .. } | Task::Scan { record_type }) => {
+                record_type.as_str() == wanted
+            }
+            Some(Task::Probe) | None => false,
+        };
+        self.connection.as_ref().is_none_or(|lane| letter.lane == *lane)
+            && self.record_type.as_ref().is_none_or(of_type)
+            && self.error.as_ref().is_none_or(|text| letter.last_error.contains(text))
+    }
+}
+
 /// Which letters are meant.
 #[derive(Args)]
 pub(crate) struct Selection {
     /// Their numbers.
     #[arg(
         value_name = "ID",
-        required_unless_present_any = ["all", "connection"],
-        conflicts_with_all = ["all", "connection"]
+        required_unless_present_any = ["all", "connection", "record_type", "error"],
+        conflicts_with_all = ["all", "connection", "record_type", "error"]
     )]
     ids: Vec<i64>,
-    /// All of them; with --connection all of that one.
+    /// All of them; with filters all that these take.
     #[arg(long)]
     all: bool,
-    /// All of one connection: `platform/name`.
-    #[arg(long)]
-    connection: Option<Lane>,
+    #[command(flatten)]
+    filter: Filter,
     /// Only say which they are.
     #[arg(long)]
     dry_run: bool,
@@ -93,7 +122,7 @@ pub(crate) async fn run(config: &Config, command: Command) -> anyhow::Result<Ans
 
 async fn list(db: &PgPool, arguments: &List) -> anyhow::Result<Answer> {
     let limit = usize::try_from(arguments.limit).unwrap_or(MOST);
-    let (letters, more) = read(db, arguments.connection.as_ref(), limit).await?;
+    let (letters, more) = read(db, &arguments.filter, limit).await?;
     let answer = if arguments.json {
         Answer::json(&letters.iter().map(to_json).collect())
     } else {
@@ -104,11 +133,23 @@ async fn list(db: &PgPool, arguments: &List) -> anyhow::Result<Answer> {
 
 async fn show(db: &PgPool, id: i64, as_json: bool) -> anyhow::Result<Answer> {
     let letter = find(db, id).await?.with_context(|| no_such(id))?;
+    let history = match task(&letter) {
+        Some(Task::Check { record_type, external_id }) => {
+            operations::history(db, letter.connection, &record_type, &external_id, HISTORY).await?
+        }
+        _ => Vec::new(),
+    };
     if as_json {
-        return Ok(Answer::json(&to_json(&letter)));
+        let mut object = to_json(&letter);
+        if let Value::Object(fields) = &mut object {
+            let history = history.iter().map(operation_to_json).collect();
+            fields.insert("history".to_owned(), history);
+        }
+        return Ok(Answer::json(&object));
     }
+    let before: String = history.iter().map(operation_to_line).collect();
     Ok(Answer::text(format!(
-        "dead letter  {}\nconnection   {}\njob          {}\npriority     {}\nattempts     {}\nfirst seen   {}\ngiven up     {}\nlast error   {}\ntrace        {}",
+        "dead letter  {}\nconnection   {}\njob          {}\npriority     {}\nattempts     {}\nfirst seen   {}\ngiven up     {}\nlast error   {}\ntrace        {}{before}",
         letter.id,
         letter.lane,
         plain(letter.job_id.as_str()),
@@ -247,7 +288,7 @@ fn annotate(answer: Answer, more: bool, unknown: usize) -> Answer {
 /// The letters that are meant, and whether there are more.
 async fn select(db: &PgPool, selection: &Selection) -> anyhow::Result<(Vec<DeadLetter>, bool)> {
     if selection.ids.is_empty() {
-        return read(db, selection.connection.as_ref(), MOST).await;
+        return read(db, &selection.filter, MOST).await;
     }
     let mut letters = Vec::new();
     let mut missing = Vec::new();
@@ -266,10 +307,10 @@ async fn select(db: &PgPool, selection: &Selection) -> anyhow::Result<(Vec<DeadL
 /// Up to `most` letters, oldest first, and whether there are more.
 async fn read(
     db: &PgPool,
-    lane: Option<&Lane>,
+    filter: &Filter,
     most: usize,
 ) -> anyhow::Result<(Vec<DeadLetter>, bool)> {
-    if let Some(lane) = lane {
+    if let Some(lane) = &filter.connection {
         named::connection(db, lane).await?;
     }
     let mut letters = Vec::new();
@@ -278,7 +319,7 @@ async fn read(
         let page = dead_letters::list(db, after, PAGE).await?;
         let Some(last) = page.last() else { break };
         after = last.id;
-        letters.extend(page.into_iter().filter(|l| lane.is_none_or(|lane| l.lane == *lane)));
+        letters.extend(page.into_iter().filter(|letter| filter.takes(letter)));
     }
     let more = letters.len() > most;
     letters.truncate(most);
@@ -330,6 +371,15 @@ fn to_table(letters: &[DeadLetter]) -> String {
         ]
     };
     draw(columns, letters.iter().map(row), "there are no dead letters")
+}
+
+fn operation_to_json(operation: &Operation) -> Value {
+    json!({ "at": operation.at, "trigger": operation.trigger.as_str(), "outcome": operation.outcome.as_str() })
+}
+
+fn operation_to_line(operation: &Operation) -> String {
+    let (at, outcome) = (instant(operation.at), operation.outcome);
+    format!("\nbefore       {at}  {outcome}, because of a {}", operation.trigger)
 }
 
 fn to_json(letter: &DeadLetter) -> Value {

@@ -214,6 +214,7 @@ mod tests {
             "syncline explain eventbrite/main attendee 88/1 --json",
             "syncline dead-letters list --connection klaviyo/main --limit 5 --json",
             "syncline dead-letters show 7 --json",
+            "syncline dead-letters replay --record-type profile --error timeout",
             "syncline dead-letters replay 1 2 3 --dry-run",
             "syncline dead-letters replay --all --connection klaviyo/main",
             "syncline dead-letters discard --connection klaviyo/main --dry-run",

@@ -270,6 +270,17 @@ async fn a_dead_letter_is_replayed_as_a_persons_request(db: PgPool) {
     assert!(dry.out.contains("3 would be replayed"), "{dry:?}");
     assert_eq!(count(&scene.db).await.unwrap(), 3);
 
+    for (filter, found) in [
+        (["--record-type", "profile"], 3),
+        (["--record-type", "list"], 0),
+        (["--error", "500"], 3),
+        (["--error", "no such error"], 0),
+    ] {
+        let dry = [&["dead-letters", "discard", "--dry-run"][..], &filter].concat();
+        let dry = scene.call(&dry);
+        assert!(dry.out.contains(&format!("{found} would be discarded")), "{filter:?} {dry:?}");
+    }
+
     let missing = scene.call(&["dead-letters", "replay", "1", "99"]);
     assert_eq!(missing.code, 1);
     assert!(missing.err.contains("there is no dead letter 99"), "{missing:?}");
