@@ -32,6 +32,9 @@ struct Ingress {
     in_flight: Semaphore,
     /// A permit for each of those that comes to no address of ours.
     strangers: Semaphore,
+    /// A permit for each connection to Postgres: nobody waits for one in the pool, where whoever gives up
+    /// while a connection is tried takes it along.
+    writers: Semaphore,
     body_limit_bytes: usize,
     /// For all bodies that are being read.
     memory: Memory,
@@ -69,8 +72,10 @@ pub async fn serve(
 ) -> anyhow::Result<()> {
     let health = Health::default();
     health.set_ready(true);
+    let connections = fleet.db.options().get_max_connections();
     let ingress = Arc::new(Ingress {
         fleet,
+        writers: Semaphore::new(usize::try_from(connections).unwrap_or(1)),
         in_flight: Semaphore::new(config.max_in_flight),
         strangers: Semaphore::new(strangers::at_once(config)),
         body_limit_bytes: config.body_limit_bytes,

@@ -32,6 +32,10 @@ const RETRY_AFTER_SECONDS: &str = "5";
 /// after five seconds.
 const ENQUEUE_WITHIN: Duration = Duration::from_secs(1);
 
+/// For a turn at Postgres. Longer ones are better sent again: when all wait as long as they may wait at
+/// all, they give up when it is their turn, and nothing is accepted any more.
+const TURN_WITHIN: Duration = Duration::from_secs(1);
+
 /// Why a webhook is not taken.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rejection {
@@ -336,6 +340,8 @@ async fn write_down(
         trace,
         notices: &pairs,
     };
+    let turn = timeout(TURN_WITHIN, ingress.writers.acquire()).await;
+    let Ok(Ok(_turn)) = turn else { return Err(Rejection::Overloaded) };
     let written = timeout(ingress.request_timeout, inbox::accept(&ingress.fleet.db, &delivery));
     match written.await {
         Ok(Ok(_)) => Ok(()),

@@ -15,6 +15,8 @@ use tests::fault::Way;
 use tests::http::Http;
 use tests::scene::{Scene, Setup};
 use tokio::net::TcpListener;
+use tokio::runtime;
+use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
@@ -23,6 +25,10 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 const MEMORY_BOUND_KIB: u64 = 256 * 1024;
 /// Offers that wait for their answer; more are not made, as if the network were full.
 const OUTSTANDING_MAX: usize = 1_500;
+
+/// So many are accepted all the same: ten connections, each with two round trips of a tenth of a second,
+/// could take fifty.
+const ACCEPTED_A_SECOND: u64 = 10;
 
 #[derive(Default)]
 struct Offered {
@@ -35,7 +41,7 @@ struct Offered {
 async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> anyhow::Result<()> {
     let long = std::env::var_os("SYNCLINE_LONG_TESTS").is_some();
     let (per_tick, ticks) = if long { (50, 6_000) } else { (10, 300) };
-    let way = Way::to("DATABASE_URL").await?;
+    let way = way_of_its_own().await?;
     let settings = "[ingress]\nmax_in_flight = 256".to_owned();
     let setup = Setup { postgres: Some(way.address()), settings, ..Setup::default() };
     let mut scene = Scene::new(db, setup).await?;
@@ -74,6 +80,7 @@ async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> a
         }
     }
     let took = begun.elapsed();
+    let floor = usize::try_from(took.as_secs() * ACCEPTED_A_SECOND)?;
     while offers.join_next().await.is_some() {}
     way.open();
 
@@ -92,9 +99,26 @@ async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> a
     );
     let lost: Vec<_> = accepted.difference(&written).collect();
     assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
-    assert!(!accepted.is_empty() && shed > 0, "{} accepted, {shed} shed", accepted.len());
+    assert!(shed > 0, "nothing was too much");
+    assert!(accepted.len() >= floor, "{} accepted of {floor} at the least", accepted.len());
     assert!(peak_kib < MEMORY_BOUND_KIB, "{peak_kib} KiB");
     Ok(())
+}
+
+/// A way to Postgres that is slow because it is told to, and not because whoever offers webhooks uses up
+/// the time of its thread.
+async fn way_of_its_own() -> anyhow::Result<Way> {
+    let (made, way) = oneshot::channel();
+    std::thread::spawn(move || {
+        let runtime = runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.expect("the first of this thread");
+        runtime.block_on(async {
+            drop(made.send(Way::to("DATABASE_URL").await));
+            // Until the process ends, which is when the story does.
+            std::future::pending::<()>().await;
+        });
+    });
+    way.await?
 }
 
 /// One order that nobody else names.
