@@ -23,6 +23,7 @@ use tests::scene::{Scene, Setup};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 use worker::batch::Worker;
 use worker::handlers::{Brake, Care, Tasks};
 use worker::line::Lines;
@@ -228,8 +229,12 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
     let mut settings = config.worker.clone();
     settings.heartbeat = Duration::from_hours(1);
     let api = ApiSettings { whole: Duration::from_secs(20), ..ApiSettings::default() };
+    let fleet = scene.fleet().await?;
     Ok(Worker {
-        fleet: scene.fleet().await?,
+        queue: Arc::new(fleet.queue.clone()),
+        store: Arc::new(fleet.db.clone()),
+        crew: Arc::new(TaskTracker::new()),
+        fleet,
         handler: Arc::new(Tasks),
         api: Api::new(api)?,
         settings,

@@ -14,7 +14,7 @@ use common::fleet::{Connection, Fleet, open_lane};
 use common::ids::Lane;
 use common::job::{Job, Priority, Task};
 use common::lifecycle::Lifecycle;
-use common::platform::{Api, ApiSettings, Call, PlatformError};
+use common::platform::{Call, PlatformError};
 use common::queue::PermitReport;
 use common::store::connections::{self, Parking};
 use common::store::credentials::Origin;
@@ -27,7 +27,8 @@ use tokio::time::{Instant, sleep, timeout};
 use tracing_subscriber::fmt::MakeWriter;
 use url::Url;
 use uuid::Uuid;
-use worker::line::Lines;
+use worker::batch::Worker;
+use worker::handlers::Tasks;
 use worker::permits::BatchPermits;
 
 const LANE: &str = "klaviyo/main";
@@ -111,7 +112,7 @@ quotas.steady = {{ limit = 6000, window = "1m", burst = 100, headroom = 5 }}
 struct Member {
     fleet: Fleet,
     connection: Arc<Connection>,
-    api: Api,
+    worker: Arc<Worker>,
 }
 
 impl Member {
@@ -121,9 +122,8 @@ impl Member {
         let connection =
             fleet.connections.get(&lane).map(Arc::clone).context("it is configured")?;
         open_lane(&fleet, &lane).await?;
-        let api =
-            Api::new(ApiSettings { whole: config.api.whole_timeout, ..ApiSettings::default() })?;
-        Ok(Self { fleet, connection, api })
+        let worker = Arc::new(worker::worker(config, fleet.clone(), Arc::new(Tasks))?);
+        Ok(Self { fleet, connection, worker })
     }
 
     /// One authenticated request, paid with real permits.
@@ -135,10 +135,8 @@ impl Member {
                 Err(wait) => sleep(wait).await,
             }
         };
-        let lines = Lines::default();
-        let permits =
-            BatchPermits::new(&self.fleet, &lines, &self.connection, Priority::Manual, first);
-        let call = Call::new(&self.api, &self.connection.account, &permits, "scan@profile");
+        let permits = BatchPermits::new(&self.worker, &self.connection, Priority::Manual, first);
+        let call = Call::new(&self.worker.api, &self.connection.account, &permits, "scan@profile");
         let asked = self.connection.platform.probe(&call).await;
         let reports: Vec<PermitReport> = permits.reports();
         queue.observe(lane, &reports).await?;

@@ -9,10 +9,10 @@ use common::fleet::{Connection, Fleet};
 use common::ids::{Fence, Lane};
 use common::job::{JobId, Priority, Task};
 use common::platform::Api;
-use common::queue::{Batch, Leased, Outcome};
-use common::store::connections::{self, Parking};
+use common::queue::{Batch, Leased, Outcome, Queue};
+use common::store::connections::Parking;
 use common::store::records::{self, Verdict};
-use common::store::{StoreError, dead_letters};
+use common::store::{Store, StoreError, dead_letters};
 use common::telemetry::{self, Metrics};
 use jiff::Timestamp;
 use rand::RngExt;
@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use tracing::field::Empty;
 use tracing::{Instrument, Span, error, info, info_span, warn};
 
+use crate::crew::Crew;
 use crate::handlers::{self, Brake, Care, Failure, Handler};
 use crate::line::Lines;
 use crate::outcome::{self, Then};
@@ -38,6 +39,12 @@ const NOT_EXTENDED: &str = "the lease could not be extended";
 pub struct Worker {
     /// Stores and connections.
     pub fleet: Fleet,
+    /// Where jobs and permits come from: the fleet's, but in a simulation.
+    pub queue: Arc<dyn Queue>,
+    /// What is true and what was done: the fleet's, but in a simulation.
+    pub store: Arc<dyn Store>,
+    /// Where batches run.
+    pub crew: Arc<dyn Crew>,
     /// What does the work.
     pub handler: Arc<dyn Handler>,
     /// The way out.
@@ -76,7 +83,7 @@ impl Worker {
         self.count_claim(&batch);
         let began = Instant::now();
         let Batch { lane, priority, fence, jobs, permit, ends, .. } = batch;
-        let permits = BatchPermits::new(&self.fleet, &self.lines, &connection, priority, permit);
+        let permits = BatchPermits::new(self, &connection, priority, permit);
         let (mut settled, jobs) = self.bury_exhausted(&connection, jobs, priority, began).await;
         let work = handlers::Work {
             worker: self,
@@ -101,7 +108,7 @@ impl Worker {
         for (id, outcome) in &settled {
             self.count_settled(&connection, id, *outcome);
         }
-        match self.fleet.queue.settle(&lane, fence, &settled, &reports).await {
+        match self.queue.settle(&lane, fence, &settled, &reports).await {
             Ok(lost) if lost.is_empty() => {}
             Ok(lost) => {
                 warn!(%lane, lost = lost.len(), "settled too late: another worker has them");
@@ -125,7 +132,7 @@ impl Worker {
         loop {
             tokio::select! {
                 at = beats.tick() => {
-                    let extending = self.fleet.queue.extend(lane, fence, &ids);
+                    let extending = self.queue.extend(lane, fence, &ids);
                     match timeout_at(ends - LEASE_MARGIN, extending).await {
                         Ok(Ok(lost)) if lost.is_empty() => ends = at + self.settings.lease,
                         Ok(Ok(_)) => return "the lease was lost",
@@ -268,7 +275,7 @@ impl Worker {
                 .unwrap_or(Timestamp::UNIX_EPOCH),
             trace: telemetry::current_traceparent(),
         };
-        match dead_letters::bury(&self.fleet.db, &letter, began.elapsed()).await {
+        match self.store.bury(&letter, began.elapsed()).await {
             Ok(()) => Outcome::Bury,
             Err(error) => {
                 warn!(%error, "could not write the dead letter");
@@ -282,14 +289,8 @@ impl Worker {
     async fn park(&self, connection: &Connection, reason: &str) {
         let lane = connection.lane();
         let version = connection.account.token.version();
-        let parked = connections::park_refused(
-            &self.fleet.db,
-            connection.id,
-            connection.origin,
-            version,
-            reason,
-        );
-        match parked.await {
+        let (id, origin) = (connection.id, connection.origin);
+        match self.store.park_refused(id, origin, version, reason).await {
             Ok(Parking::Renewed) => {
                 info!(%lane, reason, "not parked: its token has been renewed since");
                 connection.account.token.forget();
@@ -301,7 +302,7 @@ impl Worker {
                 warn!(%lane, %error, "could not write down that it is parked");
             }
         }
-        if let Err(error) = self.fleet.queue.pause(lane).await {
+        if let Err(error) = self.queue.pause(lane).await {
             warn!(%lane, %error, "could not pause the lane");
         }
     }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use common::ids::Lane;
-use common::queue::{QueueError, Shard, Waiter};
+use common::queue::{QueueError, Shard, Wakes};
 use futures_util::future::BoxFuture;
 use tokio::select;
 use tokio::time::{Instant, sleep, timeout};
@@ -24,8 +24,8 @@ type Rung = Result<Option<String>, QueueError>;
 /// A wait that goes on when nobody waits for it: giving it up would cost a connection, and might
 /// swallow a wake-up.
 pub(crate) struct Bell {
-    waiter: Option<Waiter>,
-    waiting: Option<BoxFuture<'static, (Waiter, Rung)>>,
+    waiter: Option<Box<dyn Wakes>>,
+    waiting: Option<BoxFuture<'static, (Box<dyn Wakes>, Rung)>>,
     /// When a wake-up without room was passed on.
     passed_on: Option<Instant>,
     /// One that came back since then.
@@ -33,7 +33,7 @@ pub(crate) struct Bell {
 }
 
 impl Bell {
-    pub(crate) fn new(waiter: Waiter) -> Self {
+    pub(crate) fn new(waiter: Box<dyn Wakes>) -> Self {
         Self { waiter: Some(waiter), waiting: None, passed_on: None, kept: false }
     }
 
@@ -42,7 +42,7 @@ impl Bell {
         self.waiting.is_some()
     }
 
-    /// As [`Waiter::wait`], but nothing is lost when it is dropped: the next call goes on with it.
+    /// As [`Wakes::wait`], but nothing is lost when it is dropped: the next call goes on with it.
     pub(crate) async fn rung(&mut self, longest: Option<Duration>) -> Rung {
         let goes_on = self.is_waiting();
         if let Some(mut waiter) = self.waiter.take() {
@@ -87,6 +87,7 @@ impl Bell {
             let again = self.passed_on.filter(|_| self.kept).map(|at| at + PASS_ON_EVERY);
             let until = again.map_or(wakes, |again| again.min(wakes));
             let rung = select! {
+                biased;
                 rung = self.rung(Some(until.saturating_duration_since(Instant::now()))) => rung,
                 () = loosened, if !without.is_empty() => continue,
             };

@@ -3,6 +3,7 @@
 
 pub mod batch;
 mod bell;
+pub mod crew;
 pub mod handlers;
 mod lanes;
 pub mod line;
@@ -21,6 +22,7 @@ use common::fleet::{Fleet, Health, serve_health};
 use common::lifecycle::Lifecycle;
 use common::platform::{Api, ApiSettings};
 use common::telemetry::Metrics;
+use tokio_util::task::TaskTracker;
 
 use crate::batch::Worker;
 use crate::handlers::{Handler, Tasks};
@@ -35,14 +37,13 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let opening = Fleet::open(config);
     let Some(fleet) = lifecycle.soft().run_until_cancelled(opening).await else { return Ok(()) };
     let fleet = fleet?;
-    let waiters = fleet.waiters()?;
     let worker = Arc::new(worker(config, fleet, Arc::new(Tasks))?);
 
     let health = Health::default();
     health.set_ready(true);
     let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
     let working = async {
-        pool::run(&worker, waiters, lifecycle).await;
+        pool::run(&worker, lifecycle).await;
         worker.fleet.renewals.finish().await;
         lifecycle.hard().cancel();
         anyhow::Ok(())
@@ -73,6 +74,9 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
     #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]
     let chance = Mutex::new(rand::make_rng());
     Ok(Worker {
+        queue: Arc::new(fleet.queue.clone()),
+        store: Arc::new(fleet.db.clone()),
+        crew: Arc::new(TaskTracker::new()),
         fleet,
         handler,
         api,

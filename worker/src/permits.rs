@@ -4,15 +4,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use common::fleet::{Connection, Fleet};
+use common::fleet::Connection;
 use common::job::Priority;
 use common::queue::PermitReport;
 use common::quota::{Permit, Permits, QuotaError, RateSignal};
-use common::store::sent_requests;
 use tokio::time::Instant;
 use tracing::warn;
 
-use crate::line::Lines;
+use crate::batch::Worker;
 
 /// Windows up to this length are settled at once: waiting for the database would cost them a
 /// large share of their rate.
@@ -21,8 +20,7 @@ const SHORT_WINDOW: Duration = Duration::from_secs(5);
 /// Where a batch gets its permits.
 #[derive(Debug)]
 pub struct BatchPermits<'a> {
-    fleet: &'a Fleet,
-    lines: &'a Lines,
+    worker: &'a Worker,
     connection: &'a Connection,
     priority: Priority,
     first: Mutex<Option<Permit>>,
@@ -30,17 +28,15 @@ pub struct BatchPermits<'a> {
 }
 
 impl<'a> BatchPermits<'a> {
-    /// - `lines`: where those of this process wait who want further permits.
     /// - `first`: what the claim brought.
     pub fn new(
-        fleet: &'a Fleet,
-        lines: &'a Lines,
+        worker: &'a Worker,
         connection: &'a Connection,
         priority: Priority,
         first: Permit,
     ) -> Self {
         let (first, used) = (Mutex::new(Some(first)), Mutex::default());
-        Self { fleet, lines, connection, priority, first, used }
+        Self { worker, connection, priority, first, used }
     }
 
     /// What is to be told of permits at the end: those that were used and are not settled yet, and
@@ -59,9 +55,9 @@ impl<'a> BatchPermits<'a> {
     }
 
     async fn acquire(&self, kind: &str) -> Result<Permit, QuotaError> {
-        let (queue, lane) = (&self.fleet.queue, self.connection.lane());
+        let (queue, lane) = (&self.worker.queue, self.connection.lane());
         let ask = || queue.acquire(lane, kind, self.priority);
-        match self.lines.wait(lane, kind, self.priority, ask).await {
+        match self.worker.lines.wait(lane, kind, self.priority, ask).await {
             Ok(Ok(permit)) => Ok(permit),
             Ok(Err(wait)) => Err(QuotaError::After(wait)),
             Err(error) => Err(QuotaError::Unreachable(error.into())),
@@ -82,7 +78,9 @@ impl Permits for BatchPermits<'_> {
         };
         if self.draws_on(kind, common::quota::Quota::is_recorded) {
             // Before it is sent: a lost ledger is rebuilt from these rows.
-            sent_requests::record(&self.fleet.db, self.connection.id, &[permit.id])
+            self.worker
+                .store
+                .record_sent(self.connection.id, &[permit.id])
                 .await
                 .map_err(|error| QuotaError::Unreachable(error.into()))?;
         }
@@ -95,7 +93,7 @@ impl Permits for BatchPermits<'_> {
         let report = PermitReport::answered(permit, signal);
         if at_once {
             let lane = self.connection.lane();
-            match self.fleet.queue.observe(lane, std::slice::from_ref(&report)).await {
+            match self.worker.queue.observe(lane, std::slice::from_ref(&report)).await {
                 Ok(()) => return,
                 // It is told once more at the end of the batch.
                 Err(error) => warn!(%error, %lane, "a permit could not be settled"),
@@ -105,6 +103,6 @@ impl Permits for BatchPermits<'_> {
     }
 
     async fn failed(&self) {
-        self.fleet.count_failure(self.connection).await;
+        self.worker.fleet.count_failure(self.connection).await;
     }
 }

@@ -4,10 +4,10 @@ use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use common::fleet::open_lane;
+use common::fleet::open_connection;
 use common::ids::Lane;
 use common::lifecycle::Lifecycle;
-use common::queue::{Batch, Claimed, Shard, Waiter};
+use common::queue::{Batch, Claimed, Shard};
 use futures_util::future::join_all;
 use tokio::select;
 use tokio::sync::Notify;
@@ -27,7 +27,7 @@ const STRANGER_WAITS: Duration = Duration::from_secs(5);
 pub(crate) const REDIS_PAUSE: Duration = Duration::from_millis(500);
 
 /// Claims and runs batches until the soft stop, then gives the running ones until the hard stop.
-pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle: &Lifecycle) {
+pub async fn run(worker: &Arc<Worker>, lifecycle: &Lifecycle) {
     let share = share(worker);
     let pool = Pool {
         worker: Arc::clone(worker),
@@ -39,8 +39,8 @@ pub async fn run(worker: &Arc<Worker>, waiters: Vec<(Shard, Waiter)>, lifecycle:
         lifecycle: lifecycle.clone(),
     };
     let pool = &pool;
-    let serving = waiters.into_iter().map(async |(shard, waiter)| {
-        tokio::join!(pool.serve(shard, waiter), pool.serve_urgent(shard));
+    let serving = worker.queue.shards().into_iter().map(async |shard| {
+        tokio::join!(pool.serve(shard), pool.serve_urgent(shard));
     });
     join_all(serving).await;
     pool.running.close();
@@ -63,9 +63,13 @@ pub(crate) struct Pool {
 
 impl Pool {
     /// Claims from one shard until the soft stop.
-    async fn serve(&self, shard: Shard, waiter: Waiter) {
-        let (queue, soft) = (&self.worker.fleet.queue, self.lifecycle.soft());
-        let (mut bell, mut lanes) = (Bell::new(waiter), Lanes::default());
+    async fn serve(&self, shard: Shard) {
+        let (queue, soft) = (&self.worker.queue, self.lifecycle.soft());
+        let mut bell = match queue.waiter(shard) {
+            Ok(waiter) => Bell::new(waiter),
+            Err(error) => return warn!(%shard, %error, "nothing can be claimed"),
+        };
+        let mut lanes = Lanes::default();
         let mut woken = false;
 
         // A slot first, then a job: no lease runs out while its job waits for a slot.
@@ -81,7 +85,7 @@ impl Pool {
                 Ok(claimed) => {
                     self.worker.metrics.leases_reaped(claimed.reaped);
                     for lane in &claimed.closed {
-                        self.opening.begin(&self.worker, lane, &self.running);
+                        self.open(lane);
                     }
                     let left_over = lanes.learn(&offer.lanes, &claimed);
                     self.put_strangers_back(shard, &claimed).await;
@@ -118,6 +122,7 @@ impl Pool {
         }
         while bell.is_waiting() && self.slots.are_full() {
             select! {
+                biased;
                 slots = self.slots.free() => return slots,
                 rung = bell.rung(None) => if matches!(rung, Ok(Some(_))) {
                     self.pass_on(shard).await;
@@ -132,31 +137,43 @@ impl Pool {
         for batch in batches {
             let slot = slots.take(&batch.lane);
             let (worker, hard) = (Arc::clone(&self.worker), self.lifecycle.hard().clone());
-            self.running.spawn(work(worker, batch, hard, slot));
+            self.spawn(work(worker, batch, hard, slot));
+        }
+    }
+
+    /// Runs a task that this pool waits for before it ends.
+    fn spawn(&self, task: impl Future<Output = ()> + Send + 'static) {
+        self.worker.crew.spawn(Box::pin(self.running.track_future(task)));
+    }
+
+    /// Opens a lane, unless this process does so already.
+    fn open(&self, lane: &Lane) {
+        if let Some(opening) = self.opening.begin(&self.worker, lane) {
+            self.spawn(opening);
         }
     }
 
     /// A wake-up that was taken and is not used: a claim without lanes puts it back.
     pub(crate) async fn pass_on(&self, shard: Shard) {
-        if let Err(error) = self.worker.fleet.queue.claim(shard, &[], 1).await {
+        if let Err(error) = self.worker.queue.claim(shard, &[], 1).await {
             warn!(%shard, %error, "could not pass on the wake-up");
         }
     }
 
     /// Lanes that nobody here can serve on this shard would otherwise be offered for ever.
     async fn put_strangers_back(&self, shard: Shard, claimed: &Claimed) {
-        let fleet = &self.worker.fleet;
+        let Worker { fleet, queue, .. } = &*self.worker;
         for name in &claimed.due {
             let lane = name.parse().ok().filter(|lane| fleet.connections.get(lane).is_some());
             let done = match lane {
-                Some(lane) if fleet.queue.keys().shard_of(&lane) == shard => continue,
+                Some(lane) if queue.shard_of(&lane) == shard => continue,
                 Some(lane) => {
                     warn!(%lane, %shard, "left on this shard by another number of shards: forgotten");
-                    fleet.queue.forget(shard, name).await
+                    queue.forget(shard, name).await
                 }
                 None => {
                     warn!(lane = name, "work waits for a connection that is not configured here");
-                    fleet.queue.postpone(shard, name, STRANGER_WAITS).await
+                    queue.postpone(shard, name, STRANGER_WAITS).await
                 }
             };
             if let Err(error) = done {
@@ -187,19 +204,26 @@ fn share(worker: &Worker) -> f64 {
 struct Opening(Arc<Mutex<HashSet<Lane>>>);
 
 impl Opening {
-    fn begin(&self, worker: &Arc<Worker>, lane: &Lane, tasks: &TaskTracker) {
+    fn begin(
+        &self,
+        worker: &Arc<Worker>,
+        lane: &Lane,
+    ) -> Option<impl Future<Output = ()> + Send + 'static> {
+        // It was claimed because it is in the book; the book is made of the connections.
+        let connection = worker.fleet.connections.get(lane).cloned()?;
         if !self.lock().insert(lane.clone()) {
-            return;
+            return None;
         }
         let (this, worker, lane) = (self.clone(), Arc::clone(worker), lane.clone());
-        tasks.spawn(async move {
-            if let Err(error) = open_lane(&worker.fleet, &lane).await {
+        Some(async move {
+            let (queue, store) = (worker.queue.as_ref(), worker.store.as_ref());
+            if let Err(error) = open_connection(queue, store, &connection).await {
                 warn!(%lane, error = format!("{error:#}"), "the lane stays closed");
                 // The next claim asks for it again.
                 sleep(REDIS_PAUSE).await;
             }
             this.lock().remove(&lane);
-        });
+        })
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, HashSet<Lane>> {

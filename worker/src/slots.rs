@@ -1,7 +1,7 @@
 //! Slots to work in, and which platform has how many of them: a slow platform fills the slots that it
 //! gets, and must leave some to the others.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use common::ids::Lane;
@@ -15,7 +15,7 @@ pub(crate) struct Slots {
     total: usize,
     share: f64,
     /// By platform: its batches, and what may become one with a claim that is under way.
-    taken: Mutex<HashMap<String, usize>>,
+    taken: Mutex<BTreeMap<String, usize>>,
     /// Told whenever a platform may have room again.
     loosened: Notify,
 }
@@ -92,11 +92,11 @@ impl Slots {
         self.room(&self.lock(), platform) > 0
     }
 
-    fn without_room(&self, taken: &HashMap<String, usize>) -> Vec<String> {
+    fn without_room(&self, taken: &BTreeMap<String, usize>) -> Vec<String> {
         taken.keys().filter(|platform| self.room(taken, platform) == 0).cloned().collect()
     }
 
-    fn room(&self, taken: &HashMap<String, usize>, platform: &str) -> usize {
+    fn room(&self, taken: &BTreeMap<String, usize>, platform: &str) -> usize {
         let all: usize = taken.values().sum();
         let own = taken.get(platform).copied().unwrap_or(0);
         most(self.total, self.share, all - own).saturating_sub(own)
@@ -104,7 +104,7 @@ impl Slots {
 
     fn place(
         self: &Arc<Self>,
-        taken: &mut HashMap<String, usize>,
+        taken: &mut BTreeMap<String, usize>,
         platform: &str,
         count: usize,
     ) -> Place {
@@ -112,7 +112,7 @@ impl Slots {
         Place { slots: Arc::clone(self), platform: platform.to_owned(), count }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<String, usize>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<String, usize>> {
         self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

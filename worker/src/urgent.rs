@@ -1,7 +1,7 @@
 //! Slots that are kept for webhooks and people: they need not wait until a scan's page is done.
 
 use common::ids::Lane;
-use common::queue::{QueueError, Shard, Waiter};
+use common::queue::{QueueError, Shard};
 use tokio::select;
 use tokio::time::sleep;
 use tracing::warn;
@@ -13,8 +13,8 @@ impl Pool {
     /// While all other slots are busy, or a platform has its share of them, claims from one shard
     /// what webhooks and people wait for, until the soft stop.
     pub(crate) async fn serve_urgent(&self, shard: Shard) {
-        let (queue, soft) = (&self.worker.fleet.queue, self.lifecycle.soft());
-        let mut bell = match Waiter::urgent(queue.links(), queue.keys(), shard) {
+        let (queue, soft) = (&self.worker.queue, self.lifecycle.soft());
+        let mut bell = match queue.urgent_waiter(shard) {
             Ok(waiter) => Bell::new(waiter),
             Err(error) => return warn!(%shard, %error, "no slots for urgent work"),
         };
@@ -54,6 +54,7 @@ impl Pool {
             lane
         } else {
             let rung = select! {
+                biased;
                 rung = bell.rung(None) => rung?,
                 () = loosened, if aside.is_some() => return Ok(()),
             };
@@ -67,7 +68,7 @@ impl Pool {
             return Ok(());
         }
         let claimed =
-            self.worker.fleet.queue.claim_urgent(shard, &offer.lanes, offer.wanted).await?;
+            self.worker.queue.claim_urgent(shard, &offer.lanes, offer.wanted).await?;
         self.worker.metrics.leases_reaped(claimed.reaped);
         self.begin(claimed.batches, slots);
         Ok(())

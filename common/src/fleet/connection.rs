@@ -153,6 +153,13 @@ impl Connections {
         Ok(Self { by_lane: Arc::new(by_lane), by_endpoint: Arc::new(by_endpoint) })
     }
 
+    /// These, without their webhook addresses: for a simulation, which has no stores to read from.
+    pub fn of(connections: impl IntoIterator<Item = Connection>) -> Self {
+        let named = |connection: Connection| (connection.lane().clone(), Arc::new(connection));
+        let by_lane = Arc::new(connections.into_iter().map(named).collect());
+        Self { by_lane, by_endpoint: Arc::default() }
+    }
+
     /// The connection of this name.
     pub fn get(&self, lane: &Lane) -> Option<&Arc<Connection>> {
         self.by_lane.get(lane)

@@ -13,7 +13,7 @@ pub use budget::{ErrorBudgets, Payer, SPENT, Standing};
 pub use clients::{OfClient, overbooked_clients};
 pub use connection::{Connection, Connections, endpoint_hash, limits, no_endpoint};
 pub use health::{Health, serve_health};
-pub use opening::open_lane;
+pub use opening::{open_connection, open_lane};
 pub use process::process_main;
 pub use tokens::Renewals;
 
@@ -25,7 +25,7 @@ use sqlx::PgPool;
 use crate::config::Config;
 use crate::link::Links;
 use crate::platform;
-use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue, Shard, Waiter};
+use crate::queue::{Keys, LaneBook, QueueSettings, RedisQueue};
 use crate::store;
 
 /// A request that the client has given up may still be on the wire; this much later it has arrived
@@ -76,16 +76,6 @@ impl Fleet {
         );
         let queue = RedisQueue::new(links, keys, book, queue_settings(config));
         Ok(Self { db, queue, connections, budgets, renewals })
-    }
-
-    /// A waiter for the wake-ups of each shard, on connections of their own.
-    ///
-    /// # Errors
-    ///
-    /// None in practice: the shards are those of the queue.
-    pub fn waiters(&self) -> anyhow::Result<Vec<(Shard, Waiter)>> {
-        let (links, keys) = (self.queue.links(), self.queue.keys());
-        keys.shards().map(|shard| Ok((shard, Waiter::new(links, keys, shard)?))).collect()
     }
 }
 

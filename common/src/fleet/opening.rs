@@ -6,12 +6,22 @@ use anyhow::Context;
 use tokio::time::sleep;
 use tracing::info;
 
-use crate::fleet::Fleet;
+use crate::fleet::{Connection, Fleet};
 use crate::ids::Lane;
-use crate::queue::Ledger;
-use crate::store::{connections, now, sent_requests};
+use crate::queue::{Ledger, Queue};
+use crate::store::Store;
 
-/// Rebuilds the ledgers of `lane` from Postgres and opens it.
+/// Opens the lane of a connection of `fleet`: see [`open_connection`].
+///
+/// # Errors
+///
+/// When there is no such connection, and as there.
+pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
+    let connection = fleet.connections.get(lane).context("no such connection")?;
+    open_connection(&fleet.queue, &fleet.db, connection).await
+}
+
+/// Rebuilds the ledgers of a connection's lane from Postgres and opens it.
 ///
 /// A lane that was never opened cannot have sent anything: its ledgers are empty. Otherwise the
 /// quotas with long windows are rebuilt from the requests that were recorded before they were sent
@@ -20,30 +30,34 @@ use crate::store::{connections, now, sent_requests};
 /// # Errors
 ///
 /// When a store cannot be reached; the lane then stays closed until its windows have passed.
-pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
-    let connection = fleet.connections.get(lane).context("no such connection")?;
-    if connections::is_parked(&fleet.db, connection.id).await? {
+pub async fn open_connection(
+    queue: &dyn Queue,
+    store: &dyn Store,
+    connection: &Connection,
+) -> anyhow::Result<()> {
+    let lane = connection.lane();
+    if store.is_parked(connection.id).await? {
         // Redis does not know that any more. Before it is opened, so that nothing slips through.
-        fleet.queue.pause(lane).await?;
+        queue.pause(lane).await?;
     }
     // What is found out below is right for this age of the index only.
-    let generation = fleet.queue.epoch(lane).await?.generation;
+    let generation = queue.epoch(lane).await?.generation;
     let quotas = &connection.limits.quotas;
-    let opening = connections::open_lane(&fleet.db, connection.id).await?;
+    let opening = store.open_lane(connection.id).await?;
     let ledgers = if opening.first_time {
         vec![Ledger::Empty; quotas.len()]
     } else {
         // Permits that were granted just before the loss are recorded, or not used any more, after
         // this: a permit's request is recorded before it is sent, within its use-by time.
-        sleep(fleet.queue.settings().permit_use_by).await;
+        sleep(queue.settings().permit_use_by).await;
         let mut ledgers = Vec::new();
         for quota in quotas {
             ledgers.push(if quota.is_recorded() {
-                let settings = fleet.queue.settings();
+                let settings = queue.settings();
                 let longest = quota.window + settings.permit_use_by + settings.request_timeout;
                 // The time before the rows: an age that is too small holds a slot too long.
-                let now = now(&fleet.db).await?;
-                let sent = sent_requests::since(&fleet.db, connection.id, longest).await?;
+                let now = store.now().await?;
+                let sent = store.sent_since(connection.id, longest).await?;
                 let age = |sent_at| Duration::try_from(now.duration_since(sent_at));
                 Ledger::Sent(sent.iter().map(|r| age(r.sent_at).unwrap_or_default()).collect())
             } else {
@@ -52,7 +66,7 @@ pub async fn open_lane(fleet: &Fleet, lane: &Lane) -> anyhow::Result<()> {
         }
         ledgers
     };
-    let opened = fleet.queue.open_in(lane, generation, &ledgers).await?;
+    let opened = queue.open_in(lane, generation, &ledgers).await?;
     if opened {
         let rebuilt: usize = ledgers
             .iter()

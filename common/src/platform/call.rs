@@ -180,12 +180,34 @@ impl<'a> Call<'a> {
             request.headers_mut().insert("traceparent", traceparent);
         }
 
+        let exchange = async {
+            let Exchange { answer, signal, counts_to_ban } =
+                self.api.exchange(request, dialect, &self.account.lane).await;
+            if counts_to_ban {
+                self.permits.failed().await;
+            }
+            (answer, signal)
+        };
+        self.under_permit(span, exchange).await
+    }
+
+    /// Takes a permit, makes one exchange with the platform under it, and settles it with what the
+    /// answer said about limits.
+    ///
+    /// - `exchange`: sends the request as soon as it is polled, or never. What the answer means, and
+    ///   what it says about limits; `None` where there was none.
+    ///
+    /// # Errors
+    ///
+    /// [`PlatformError::NoPermit`] when nothing was sent, [`PlatformError::Throttled`] when the
+    /// platform refused because of its limits, and those of the exchange.
+    pub async fn under_permit<T>(
+        &self,
+        span: &Span,
+        exchange: impl Future<Output = (Result<T, PlatformError>, Option<RateSignal>)>,
+    ) -> Result<T, PlatformError> {
         let permit = self.permit(span).await.map_err(PlatformError::NoPermit)?;
-        let Exchange { answer, signal, counts_to_ban } =
-            self.api.exchange(request, dialect, &self.account.lane).await;
-        if counts_to_ban {
-            self.permits.failed().await;
-        }
+        let (answer, signal) = exchange.await;
         // Without an answer nobody knows whether, and when, the platform counts the request: the
         // permit then holds its slot until its deadline.
         let Some(signal) = signal else { return answer };

@@ -19,6 +19,7 @@ pub mod lane_prices;
 pub mod leadership;
 pub mod operations;
 pub mod overview;
+mod port;
 pub mod quality;
 pub mod records;
 pub mod schedules;
@@ -28,6 +29,7 @@ mod text_enum;
 pub mod webhook_watch;
 
 pub use error::StoreError;
+pub use port::Store;
 
 use std::time::Duration;
 

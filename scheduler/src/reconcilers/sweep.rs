@@ -1,13 +1,14 @@
 //! Brings the index in Redis back to what Postgres says: open notices, running scans and
 //! suspected records whose job Redis does not have.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{SchedulerConfig, WorkerConfig};
-use common::fleet::Fleet;
+use common::fleet::{Connections, Fleet};
 use common::job::{Job, Priority, Task};
-use common::queue::Epoch;
-use common::store::{bulk_runs, inbox, records};
+use common::queue::{Epoch, Queue};
+use common::store::Store;
 use tracing::info;
 use uuid::Uuid;
 
@@ -23,7 +24,9 @@ const SUSPECTED_PER_PASS: u32 = 500;
 /// See the module.
 #[derive(Debug)]
 pub struct Sweep {
-    fleet: Fleet,
+    queue: Arc<dyn Queue>,
+    store: Arc<dyn Store>,
+    connections: Connections,
     batch: u32,
     /// A missing record gets its second look from the worker that saw it missing; this much later
     /// its job must have been lost.
@@ -37,10 +40,28 @@ pub struct Sweep {
 impl Sweep {
     /// A sweeper at the start of the inbox.
     pub fn new(fleet: Fleet, scheduler: &SchedulerConfig, worker: &WorkerConfig) -> Self {
+        let Fleet { db, queue, connections, .. } = fleet;
+        let (batch, confirm_after) = (scheduler.sweep_batch, worker.missing_confirm_after);
+        Self::over(Arc::new(queue), Arc::new(db), connections, batch, confirm_after)
+    }
+
+    /// The same, over other stores than a fleet's.
+    ///
+    /// - `batch`: notices on a page.
+    /// - `confirm_after`: from a look that found nothing to the next.
+    pub fn over(
+        queue: Arc<dyn Queue>,
+        store: Arc<dyn Store>,
+        connections: Connections,
+        batch: u32,
+        confirm_after: Duration,
+    ) -> Self {
         Self {
-            fleet,
-            batch: scheduler.sweep_batch,
-            confirm_after: worker.missing_confirm_after,
+            queue,
+            store,
+            connections,
+            batch,
+            confirm_after,
             position: 0,
             rebuilding: Vec::new(),
         }
@@ -51,7 +72,7 @@ impl Sweep {
         // After a loss nobody is enqueueing anything that Redis still has.
         let age = if self.rebuilding.is_empty() { BEING_ENQUEUED } else { Duration::ZERO };
         for _ in 0..PAGES_PER_PASS {
-            let page = inbox::sweep(&self.fleet.db, self.position, age, self.batch).await?;
+            let page = self.store.sweep(self.position, age, self.batch).await?;
             let jobs: Vec<Job> = page
                 .records
                 .into_iter()
@@ -76,7 +97,7 @@ impl Sweep {
     }
 
     async fn scans(&self) -> anyhow::Result<u64> {
-        let runs = bulk_runs::all_running(&self.fleet.db).await?;
+        let runs = self.store.running().await?;
         let jobs = runs
             .into_iter()
             .map(|run| Job {
@@ -91,17 +112,13 @@ impl Sweep {
 
     async fn suspected(&self) -> anyhow::Result<u64> {
         let mut changed = 0;
-        for connection in self.fleet.connections.iter() {
+        for connection in self.connections.iter() {
             for kind in connection.platform.records() {
                 let record_type = kind.name.into();
-                let ids = records::suspected(
-                    &self.fleet.db,
-                    connection.id,
-                    &record_type,
-                    self.confirm_after,
-                    SUSPECTED_PER_PASS,
-                )
-                .await?;
+                let ids = self
+                    .store
+                    .suspected(connection.id, &record_type, self.confirm_after, SUSPECTED_PER_PASS)
+                    .await?;
                 let jobs = ids
                     .into_iter()
                     .map(|external_id| Job {
@@ -120,7 +137,7 @@ impl Sweep {
     async fn ensure(&self, mut jobs: Vec<Job>) -> anyhow::Result<u64> {
         // One call for each lane.
         jobs.sort_by(|a, b| a.lane.cmp(&b.lane));
-        let enqueued = self.fleet.queue.ensure(&jobs).await?;
+        let enqueued = self.queue.ensure(&jobs).await?;
         Ok(enqueued.added + enqueued.raised)
     }
 }
@@ -129,7 +146,7 @@ impl Reconcile for Sweep {
     const NAME: &'static str = "sweep";
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
-        let mut lost = self.fleet.queue.epochs().await?;
+        let mut lost = self.queue.epochs().await?;
         lost.retain(|epoch| epoch.name.is_none());
         // Also when more was lost since the walk began, or the same once more.
         if lost.iter().any(|epoch| !self.rebuilding.contains(epoch)) {
@@ -146,7 +163,7 @@ impl Reconcile for Sweep {
         if complete {
             let epoch = Uuid::now_v7().to_string();
             for seen in std::mem::take(&mut self.rebuilding) {
-                if self.fleet.queue.begin_epoch(&seen, &epoch).await? {
+                if self.queue.begin_epoch(&seen, &epoch).await? {
                     info!(epoch, shard = %seen.shard, "the index is complete");
                 }
             }

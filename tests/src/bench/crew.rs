@@ -65,10 +65,9 @@ impl Crew {
         let mut pools = JoinSet::new();
         for _ in 0..workers {
             let fleet = Fleet::open(&config).await?;
-            let waiters = fleet.waiters()?;
             let worker = Arc::new(worker::worker(&config, fleet, Arc::clone(&handler))?);
             let lifecycle = lifecycle.clone();
-            pools.spawn(async move { pool::run(&worker, waiters, &lifecycle).await });
+            pools.spawn(async move { pool::run(&worker, &lifecycle).await });
         }
         let redis = ground::connect(&stores.redis_url).await?;
         let queue = fleet.queue.clone();

@@ -7,7 +7,7 @@ use common::ids::{ExternalId, RecordType};
 use common::job::{JobId, Priority};
 use common::platform::{Consistency, Look};
 use common::queue::Outcome;
-use common::store::inbox::{self, OpenNotices};
+use common::store::inbox::OpenNotices;
 use common::store::records::{self, Finding, StoredRecord, Trigger, WriteBatch};
 use common::telemetry;
 use jiff::Timestamp;
@@ -29,18 +29,18 @@ const TOO_YOUNG: &str = "missing, and too young to judge";
 
 /// Looks at all records of the batch, writes what it found in one transaction.
 pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec<Then>, Failure> {
-    let db = &work.worker.fleet.db;
+    let store = &work.worker.store;
     let connection = work.connection;
     let kind = connection.record_kind(record_type.as_str()).ok_or_else(|| unknown(record_type))?;
     let ids: Vec<ExternalId> = work.jobs.iter().filter_map(|job| external_id(&job.id)).collect();
 
     // What is open now is answered by what is fetched after now.
-    let open = inbox::open_for(db, connection.id, record_type, &ids).await?;
+    let open = store.open_for(connection.id, record_type, &ids).await?;
     let looks = connection.platform.look(&work.call(kind.name), kind, &ids).await?;
     // A look can tell of another record than it was asked for: the one it was merged with.
     let told: Vec<_> = looks.iter().map(|look| look.external_id().clone()).collect();
-    let form = Form::of(db, connection.id, kind).await?;
-    let stored = records::stored(db, connection.id, record_type, &told).await?;
+    let form = Form::of(store.as_ref(), connection.id, kind).await?;
+    let stored = store.stored(connection.id, record_type, &told).await?;
 
     let consistency = &connection.account.consistency;
     let young = young(&looks, &stored, &open, consistency);
@@ -69,9 +69,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         repairs_per_hour: work.worker.care.repairs_per_hour,
         trace: telemetry::current_traceparent(),
     };
-    let mut tx = db.begin().await?;
-    let verdicts = records::write(&mut tx, &batch).await?;
-    tx.commit().await?;
+    let verdicts = store.write(&batch).await?;
     work.worker.count_verdicts(connection, work.priority, &verdicts);
 
     let found: HashMap<&ExternalId, (&records::Look, records::Outcome)> = batch

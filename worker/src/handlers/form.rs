@@ -6,10 +6,9 @@ use common::drift::{
 use common::ids::ConnectionId;
 use common::platform::{RecordKind, Snapshot};
 use common::store::records::{Finding, Rehash, StoredRecord};
-use common::store::{StoreError, excluded_fields};
+use common::store::{Store, StoreError};
 use jiff::Timestamp;
 use serde_json::value::RawValue;
-use sqlx::PgPool;
 
 /// See the module.
 pub(super) struct Form<'a> {
@@ -20,11 +19,11 @@ pub(super) struct Form<'a> {
 impl<'a> Form<'a> {
     /// As it is now: what is excluded may change between two batches.
     pub(super) async fn of(
-        db: &PgPool,
+        store: &dyn Store,
         connection: ConnectionId,
         kind: &'a RecordKind,
     ) -> Result<Self, StoreError> {
-        let excluded = excluded_fields::of(db, connection, &kind.name.into()).await?;
+        let excluded = store.excluded(connection, &kind.name.into()).await?;
         Ok(Self { kind, excluded })
     }
 
