@@ -95,12 +95,14 @@ impl Worker {
         };
         if !jobs.is_empty() {
             settled.extend(tokio::select! {
-                done = self.handler.run(&work) => self.done(&work, done, began).await,
+                // Whoever was frozen looks at the clock before it goes on.
+                biased;
                 reason = self.keep_alive(&lane, fence, &jobs, ends) => {
                     // Another worker may have it: this one writes nothing any more.
                     warn!(%lane, %fence, reason, "batch dropped");
                     Vec::new()
                 }
+                done = self.handler.run(&work) => self.done(&work, done, began).await,
                 () = hard.cancelled() => hand_back(&jobs),
             });
         }
@@ -131,6 +133,8 @@ impl Worker {
         let mut beats = interval_at(Instant::now() + every, every);
         loop {
             tokio::select! {
+                biased;
+                () = sleep_until(ends - LEASE_MARGIN) => return NOT_EXTENDED,
                 at = beats.tick() => {
                     let extending = self.queue.extend(lane, fence, &ids);
                     match timeout_at(ends - LEASE_MARGIN, extending).await {
@@ -140,7 +144,6 @@ impl Worker {
                         Err(_) => return NOT_EXTENDED,
                     }
                 }
-                () = sleep_until(ends - LEASE_MARGIN) => return NOT_EXTENDED,
             }
         }
     }
