@@ -20,6 +20,9 @@ pub enum Then {
 
 /// After a lane was parked, its jobs come back this late; it is paused anyway.
 const PARKED_FOR: Duration = Duration::from_mins(1);
+/// For a permit. A ledger that is closed after a loss says that its whole window has to pass, and is
+/// opened sooner; until there is quota, the job is not claimed again in any case.
+const LONGEST_WAIT: Duration = Duration::from_mins(1);
 /// After a store failed.
 const STORE_PAUSE: Duration = Duration::from_secs(1);
 
@@ -35,7 +38,7 @@ pub fn after(error: &PlatformError, attempt: u32, retry: &RetryPolicy, chance: f
         // The lane is frozen; a delay on top of it would only add a herd at its end.
         PlatformError::Throttled { .. } => Then::Settle(Outcome::Defer { after: Duration::ZERO }),
         PlatformError::NoPermit(QuotaError::After(wait)) => {
-            Then::Settle(Outcome::Defer { after: *wait })
+            Then::Settle(Outcome::Defer { after: (*wait).min(LONGEST_WAIT) })
         }
         PlatformError::NoPermit(QuotaError::Unreachable(_)) => {
             Then::Settle(Outcome::Defer { after: STORE_PAUSE })
@@ -88,6 +91,7 @@ mod tests {
         let cases = [
             (PlatformError::Throttled { retry_after: second }, 1, defer(Duration::ZERO)),
             (PlatformError::NoPermit(QuotaError::After(second)), 1, defer(second)),
+            (PlatformError::NoPermit(QuotaError::After(second * 86_400)), 1, defer(second * 60)),
             (PlatformError::NoToken { what: String::new(), retry_after: second }, 9, defer(second)),
             (transient(Some(second * 60)), 1, nack(second * 60)),
         ];
