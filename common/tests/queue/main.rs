@@ -11,7 +11,6 @@ mod agrees_with_model;
 mod place;
 mod processes;
 mod shares;
-mod simulation;
 mod stories;
 
 use std::collections::VecDeque;

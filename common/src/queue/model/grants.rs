@@ -183,7 +183,7 @@ impl Model {
     }
 
     /// The next instant at which a claim might get more than now.
-    fn next_change(&self, now: u64) -> Option<u64> {
+    pub(super) fn next_change(&self, now: u64) -> Option<u64> {
         let of_job = |(id, job): (&JobId, &ModelJob)| match job.state {
             State::Leased { deadline: at, .. } | State::Delayed(at) | State::Backoff(at) => {
                 vec![at]

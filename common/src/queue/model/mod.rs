@@ -2,7 +2,9 @@
 //! nothing of Redis and shares no arithmetic with them. One lane; times in microseconds.
 
 mod grants;
+mod opening;
 mod quotas;
+mod waking;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::us;
+use crate::queue::Ledger;
 use crate::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 
 /// The permit of slots that belong to none, or to none any more.
@@ -78,6 +79,29 @@ impl Quotas {
             for state in self.states.iter_mut().flatten() {
                 state.closed_until = state.closed_until.min(now);
             }
+        }
+    }
+
+    /// Opens ledgers after a loss, each as told. A request that may have been sent is counted as
+    /// given up at its deadline.
+    pub(super) fn open_with(&mut self, ledgers: &[Ledger], now: u64) {
+        self.see(now);
+        if !std::mem::take(&mut self.unopened) {
+            return;
+        }
+        let quotas = self.limits.quotas.iter().zip(self.states.iter_mut().flatten());
+        for ((quota, state), ledger) in quotas.zip(ledgers) {
+            match ledger {
+                Ledger::Keep => continue,
+                Ledger::Empty => {}
+                Ledger::Sent(ages) => {
+                    let answered =
+                        |age: &Duration| counted_at(quota, now + self.deadline - us(*age));
+                    let slot = |age| Slot { permit: NOBODY, answered: answered(age) };
+                    state.slots.extend(ages.iter().map(slot));
+                }
+            }
+            state.closed_until = state.closed_until.min(now);
         }
     }
 
