@@ -34,6 +34,8 @@ pub(crate) struct Process {
     pub(crate) world: Arc<World>,
     pub(crate) redis: Wire,
     pub(crate) postgres: Wire,
+    /// Until when it may use the permits that it has, us, by lane and kind.
+    permits: Mutex<BTreeMap<(Lane, String), Vec<u64>>>,
     /// When it was told to stop, us; 0 before.
     stopped: AtomicU64,
     life: Mutex<Life>,
@@ -65,6 +67,7 @@ impl Process {
             world: Arc::clone(world),
             redis: Wire::default(),
             postgres: Wire::default(),
+            permits: Mutex::default(),
             stopped: AtomicU64::new(0),
             life: Mutex::new(life),
         })
@@ -178,6 +181,27 @@ impl Future for Guarded {
 }
 
 impl Process {
+    /// It has a permit.
+    pub(crate) fn has_permit(&self, lane: &Lane, kind: &str, use_by: u64) {
+        let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+        permits.entry((lane.clone(), kind.to_owned())).or_default().push(use_by);
+    }
+
+    /// The law that each request has a permit of its own that may still be used.
+    pub(crate) fn pays(&self, lane: &Lane, kind: &str) {
+        let now = self.world.now();
+        let paid = {
+            let mut permits = self.permits.lock().unwrap_or_else(PoisonError::into_inner);
+            let permits = permits.entry((lane.clone(), kind.to_owned())).or_default();
+            permits.retain(|use_by| now < *use_by);
+            let first = permits.iter().enumerate().min_by_key(|(_, use_by)| **use_by);
+            first.map(|(first, _)| first).map(|first| permits.swap_remove(first))
+        };
+        if paid.is_none() {
+            self.world.break_law(format!("{} asks {lane} without a permit", self.name));
+        }
+    }
+
     /// It is told to stop.
     pub(crate) fn stop(&self) {
         self.stopped.fetch_max(self.world.now(), Ordering::Relaxed);

@@ -106,6 +106,7 @@ impl Shop {
         ids: &[ExternalId],
     ) -> (Result<Vec<Look>, PlatformError>, Option<RateSignal>) {
         let process = Process::current();
+        process.pays(lane, kind.name);
         for id in ids {
             process.holds(lane, &job(kind, id), "asks for");
         }

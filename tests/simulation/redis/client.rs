@@ -46,6 +46,12 @@ impl Client {
         world.ask(redis, Server::Redis, act).await.ok_or(QueueError::Redis(Fault::Silent))
     }
 
+    /// Until when a permit that is asked for now may be used, us.
+    fn use_by(&self) -> u64 {
+        let length = u64::try_from(self.settings.permit_use_by.as_micros()).unwrap();
+        self.process.world.now() + length
+    }
+
     /// The share of wake-ups that are lost now.
     fn lost_wakes(&self) -> f64 {
         let world = &self.process.world;
@@ -59,7 +65,7 @@ impl Client {
         urgent: bool,
         without: &[String],
     ) -> Result<Claimed, QueueError> {
-        let asked_at = Instant::now();
+        let (asked_at, use_by) = (Instant::now(), self.use_by());
         if !lanes.is_empty() {
             self.process.may_claim();
         }
@@ -73,6 +79,7 @@ impl Client {
         let batch = |granted: Granted| {
             let Granted { lane, priority, fence, jobs } = granted;
             let kind = jobs[0].0.kind().to_owned();
+            self.process.has_permit(&lane, &kind, use_by);
             let claimed_at_us = i64::try_from(now).unwrap();
             let leased = |(id, attempt, round)| Leased {
                 id,
@@ -209,11 +216,11 @@ impl Queue for Client {
         kind: &str,
         priority: Priority,
     ) -> Result<Result<Permit, Duration>, QueueError> {
-        let use_by = Instant::now() + self.settings.permit_use_by;
-        let (lane, wanted) = (lane.clone(), kind.to_owned());
+        let (use_by, until) = (Instant::now() + self.settings.permit_use_by, self.use_by());
+        let (on, wanted) = (lane.clone(), kind.to_owned());
         let got = self.ask(move |state, now| {
             let last = state.redis.fence;
-            let model = &mut state.redis.see(&lane).model;
+            let model = &mut state.redis.see(&on).model;
             model.after_fence(last);
             let got = model.acquire(&wanted, priority, now);
             if let Ok(id) = got {
@@ -222,7 +229,10 @@ impl Queue for Client {
             got
         });
         Ok(match got.await? {
-            Ok(id) => Ok(Permit { id, kind: kind.to_owned(), use_by }),
+            Ok(id) => {
+                self.process.has_permit(lane, kind, until);
+                Ok(Permit { id, kind: kind.to_owned(), use_by })
+            }
             Err(wait) => Err(Duration::from_micros(wait)),
         })
     }
