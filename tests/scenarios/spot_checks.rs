@@ -3,12 +3,12 @@
 use serde_json::Value;
 use simulator::{Fault, Hits, Platform, RecordType};
 use sqlx::PgPool;
-use tests::config_file::EVENTBRITE;
+use tests::config_file::{EVENTBRITE, KLAVIYO};
 use tests::scene::{Scene, Setup};
 
 use crate::verbs::{
-    SCAN_EVENTBRITE, SCAN_PROFILES, arrived, delete, edit, edit_silently, history, mirrored,
-    records, truth,
+    NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, an_hour_passes, arrived, delete, edit,
+    edit_again, edit_silently, history, mirrored, records, requests, scans_done, truth,
 };
 
 /// A fleet whose mirror is true, with spot checks and without webhooks.
@@ -82,4 +82,50 @@ async fn a_record_that_was_missing_once_stays(db: PgPool) -> anyhow::Result<()> 
     scene.comes_to_rest(EVENTBRITE).await?;
     assert_eq!(history(&scene, &order).await?, ["created", "suspected", "unchanged"]);
     mirrored(&mut scene, &[order]).await
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_lost_webhooks_would_have_told_is_read_in_a_list_that_the_planner_began(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let settings = format!("{NO_SPOT_CHECKS}run_audit_samples = 50\n");
+    let mut setup = Setup { settings, ..Setup::of(&[Platform::Klaviyo]) };
+    setup.klaviyo = format!("{}\n{SCAN_PROFILES}", setup.klaviyo);
+    setup.simulator.klaviyo.profiles = 250;
+    setup.simulator.klaviyo.account.webhooks.lost_share = 1.0;
+    let mut scene = Scene::new(db, setup).await?;
+    scene.start_ingress().await?;
+    scene.start_scheduler();
+    scene.start_worker();
+    scene.becomes_true().await?;
+    scans_done(&mut scene, 1).await?;
+    scene
+        .until("the scan was audited", async |scene| {
+            let scored = "select count(*) from bulk_runs where confidence is not null";
+            Ok(scene.count(scored).await? == 1)
+        })
+        .await?;
+    scene.comes_to_rest(KLAVIYO).await?;
+    scene.stop().await?;
+
+    an_hour_passes(&scene).await?;
+    let edited = &records(&scene, RecordType::Profile)[..7];
+    for profile in edited {
+        edit_again(&scene, profile)?;
+    }
+    let before = requests(&scene, Platform::Klaviyo);
+    scene.start_scheduler();
+    scene.start_worker();
+    mirrored(&mut scene, edited).await?;
+
+    // One page, though 250 records are three; and no look beside it, not even for an audit.
+    let planned = "select count(*) from bulk_runs
+                    where planned and mode = 'changes' and pages = 1 and records_changed = 7";
+    scene.until("the list was read", async |scene| Ok(scene.count(planned).await? == 1)).await?;
+    scene.comes_to_rest(KLAVIYO).await?;
+    assert_eq!(requests(&scene, Platform::Klaviyo) - before, 1);
+    let found =
+        "select count(*) from drift_events where found_by = 'bulk' and repaired_at is not null";
+    assert_eq!(scene.count(found).await?, 7);
+    Ok(())
 }

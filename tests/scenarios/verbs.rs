@@ -87,6 +87,19 @@ pub(crate) async fn scans_done(scene: &mut Scene, runs: i64) -> anyhow::Result<(
         .await
 }
 
+/// All that the mirror knows happened an hour earlier than it did.
+pub(crate) async fn an_hour_passes(scene: &Scene) -> anyhow::Result<()> {
+    let earlier = "update bulk_runs
+            set started_at = started_at - interval '1 hour', moved_at = moved_at - interval '1 hour',
+                finished_at = finished_at - interval '1 hour', watermark = watermark - interval '1 hour'";
+    sqlx::query(earlier).execute(&scene.db).await?;
+    let earlier = "update external_integrations
+            set fetched_at = fetched_at - interval '1 hour', changed_at = changed_at - interval '1 hour',
+                last_verified_at = last_verified_at - interval '1 hour'";
+    sqlx::query(earlier).execute(&scene.db).await?;
+    Ok(())
+}
+
 /// This record goes, as its platform lets records go.
 pub(crate) fn delete_this(
     scene: &Scene,

@@ -23,6 +23,10 @@ pub struct RecordKind {
     pub batch: u32,
     /// Whether a scan can be limited to what changed since an instant.
     pub changed_since: bool,
+    /// Whether that list names every record that was edited, and not only those that are new to it.
+    /// None is documented to show whatever may differ (deletions, fields that move by themselves),
+    /// so a record that it does not name is not known to be unchanged.
+    pub lists_edits: bool,
     /// Whether its records are mirrored. A kind that is not is only scanned for hints of others,
     /// and only from an instant on.
     pub mirrored: bool,

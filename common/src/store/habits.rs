@@ -1,5 +1,6 @@
 //! What is learnt of the record types of a connection, and what a look has to be worth.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -167,24 +168,25 @@ pub async fn of(
     })
 }
 
-/// What is known of each record type of a connection, without its price; those of which nothing is
-/// known are left out.
+/// What is known of each record type of these connections, without its price, with one statement;
+/// those of which nothing is known are left out.
 ///
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn all(
     db: impl PgExecutor<'_>,
-    connection: ConnectionId,
-) -> Result<Vec<(RecordType, TypeHabits)>, StoreError> {
+    connections: &[ConnectionId],
+) -> Result<HashMap<(ConnectionId, RecordType), TypeHabits>, StoreError> {
     let rows = sqlx::query!(
-        r#"select record_type as "record_type: RecordType", prior,
+        r#"select connection_id as "connection: ConnectionId",
+                  record_type as "record_type: RecordType", prior,
                   fitted_at as "fitted_at: jiff_sqlx::Timestamp", announced, expected, silent,
                   silent_exposure, false_notices, exposure_days,
                   outage_since is not null as "outage!"
-             from record_habits where connection_id = $1"#,
-        connection as ConnectionId,
+             from record_habits where connection_id = any($1)"#,
+        connections as &[ConnectionId],
     )
     .fetch_all(db)
     .await?;
@@ -206,9 +208,29 @@ pub async fn all(
                 outage: row.outage,
                 price: LEAST_PRICE,
             };
-            (row.record_type, habits)
+            ((row.connection, row.record_type), habits)
         })
         .collect())
+}
+
+/// The record types whose webhooks seem to fail, of all connections. Few.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn outages(
+    db: impl PgExecutor<'_>,
+) -> Result<Vec<(ConnectionId, RecordType)>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select connection_id as "connection: ConnectionId",
+                  record_type as "record_type: RecordType"
+             from record_habits where outage_since is not null
+            order by connection_id, record_type"#,
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.connection, row.record_type)).collect())
 }
 
 /// What one write adds to what is known of its type.

@@ -1,5 +1,7 @@
 //! What a request for a spot check has to be worth, for each connection.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::PgExecutor;
 
@@ -15,24 +17,27 @@ pub struct LanePrice {
     pub moved_at: Timestamp,
 }
 
-/// The price of a connection's lane; `None` where it never had one.
+/// The prices of these connections' lanes, with one statement; those that never had one are left out.
 ///
 /// # Errors
 ///
 /// When the database fails.
-#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection))]
+#[tracing::instrument(skip_all, err(level = "debug"))]
 pub async fn of(
     db: impl PgExecutor<'_>,
-    connection: ConnectionId,
-) -> Result<Option<LanePrice>, StoreError> {
-    let row = sqlx::query!(
-        r#"select price, moved_at as "moved_at: jiff_sqlx::Timestamp" from lane_prices
-            where connection_id = $1"#,
-        connection as ConnectionId,
+    connections: &[ConnectionId],
+) -> Result<HashMap<ConnectionId, LanePrice>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select connection_id as "connection: ConnectionId", price,
+                  moved_at as "moved_at: jiff_sqlx::Timestamp"
+             from lane_prices where connection_id = any($1)"#,
+        connections as &[ConnectionId],
     )
-    .fetch_optional(db)
+    .fetch_all(db)
     .await?;
-    Ok(row.map(|row| LanePrice { price: row.price, moved_at: row.moved_at.to_jiff() }))
+    let price =
+        |price, moved_at: jiff_sqlx::Timestamp| LanePrice { price, moved_at: moved_at.to_jiff() };
+    Ok(rows.into_iter().map(|row| (row.connection, price(row.price, row.moved_at))).collect())
 }
 
 /// Moves it, unless somebody else has since `read`; `false` then.

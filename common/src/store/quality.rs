@@ -152,6 +152,29 @@ pub async fn waiting(
     Ok(rows.into_iter().map(|row| (row.record_type, row.external_id)).collect())
 }
 
+/// Those of these connections that have samples which wait for their look, with one statement.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn waited_for(
+    db: impl PgExecutor<'_>,
+    connections: &[ConnectionId],
+) -> Result<HashSet<ConnectionId>, StoreError> {
+    let ids = sqlx::query_scalar!(
+        r#"select wanted.id as "connection!: ConnectionId"
+             from unnest($1::integer[]) as wanted (id)
+            where exists (select from quality_samples
+                           where connection_id = wanted.id and judged_at is null
+                             and drawn_at is not null)"#,
+        connections as &[ConnectionId],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(ids.into_iter().collect())
+}
+
 /// Sets those aside that waited too long: what is found so late says little about when they were
 /// drawn.
 ///

@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use common::ids::ExternalId;
 use common::store::bulk_runs::{
-    BulkRun, NewRun, PageProgress, State, Unseen, advance, all_running, count_unseen, finish, halt,
-    latest, prune, running, start, unseen, watermark,
+    BulkRun, Extent, NewRun, PageProgress, State, Unseen, advance, all_running, count_unseen,
+    finish, halt, lately, latest, prune, running, start, start_planned, unseen, watermark,
 };
 use common::store::records::{Trigger, write};
 use common::store::{StoreError, now};
@@ -188,4 +188,68 @@ async fn old_runs_are_forgotten_but_never_the_ones_that_the_next_starts_from(db:
     assert!(mark.is_some());
     let kept = watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap();
     assert_eq!(kept, mark);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn how_a_list_was_read_lately_is_known_with_one_statement(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let asked = [(scene.connection, scene.record_type.clone()), (scene.connection, "list".into())];
+    assert!(lately(&scene.db, &asked).await.unwrap().is_empty(), "it was never read");
+
+    let done = async |changed_since: Option<Timestamp>, pages: &[&[&str]]| {
+        let mut run = scene.started(changed_since).await;
+        for (n, ids) in pages.iter().enumerate() {
+            scene.page(&run, ids, (n + 1 < pages.len()).then_some("next")).await.unwrap();
+            run = scene.running().await.unwrap();
+        }
+        finish(&scene.db, run.id, Duration::ZERO).await.unwrap();
+        run
+    };
+    let full = done(None, &[&["a", "b"], &["c"]]).await;
+    let known = lately(&scene.db, &asked).await.unwrap().remove(0);
+    assert_eq!((known.began_at, known.state), (full.started_at, State::Done));
+    assert_eq!(known.full, Some(Extent { pages: 2, records: 3 }));
+    assert_eq!((known.changes, known.done_began_at), (None, Some(full.started_at)));
+
+    let since = full.started_at - SignedDuration::from_mins(5);
+    let changes = done(Some(since), &[&["b"]]).await;
+    let failed = scene.started(Some(since)).await;
+    halt(&scene.db, failed.id, "for the test").await.unwrap();
+    let known = lately(&scene.db, &asked).await.unwrap().remove(0);
+    assert_eq!((known.began_at, known.state), (failed.started_at, State::Halted));
+    assert_eq!(known.full, Some(Extent { pages: 2, records: 3 }));
+    assert_eq!(known.changes, Some(Extent { pages: 1, records: 1 }));
+    let asked_for = changes.started_at.duration_since(since).as_secs_f64();
+    assert!((known.changes_seconds - asked_for).abs() < 1e-3);
+    assert_eq!(known.done_began_at, Some(changes.started_at));
+    let mark = watermark(&scene.db, scene.connection, &scene.record_type).await.unwrap();
+    assert_eq!(known.watermark, mark);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_planned_list_that_found_nothing_is_not_shown_and_soon_forgotten(db: PgPool) {
+    let scene = Scene::new(db).await;
+    for changed in [0, 1, 0, 0, 0] {
+        let new = scene.run(Some(scene.start));
+        start_planned(&scene.db, &new).await.unwrap().unwrap();
+        let run = scene.running().await.unwrap();
+        assert!(run.planned);
+        let mut tx = scene.db.begin().await.unwrap();
+        let page = PageProgress { seen: 1, changed, ..PageProgress::default() };
+        advance(&mut tx, &run, &page).await.unwrap();
+        finish(&mut *tx, run.id, Duration::ZERO).await.unwrap();
+        tx.commit().await.unwrap();
+    }
+    let shown = latest(&scene.db, 10).await.unwrap();
+    assert_eq!(shown.iter().map(|run| run.records_changed).collect::<Vec<_>>(), [1]);
+
+    let year = Duration::from_hours(24 * 365);
+    assert_eq!(prune(&scene.db, year).await.unwrap(), 0, "they are young");
+    sqlx::query("update bulk_runs set finished_at = finished_at - interval '25 hours'")
+        .execute(&scene.db)
+        .await
+        .unwrap();
+    // The one that found something stays, and the last two: the next starts from their watermark.
+    assert_eq!(prune(&scene.db, year).await.unwrap(), 2);
+    assert_eq!(prune(&scene.db, Duration::from_hours(1)).await.unwrap(), 1, "none is kept longer");
 }

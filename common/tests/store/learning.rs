@@ -174,3 +174,25 @@ async fn when_webhooks_fail_every_record_of_the_type_is_due_sooner_at_once(db: P
     habits.outage = true;
     assert!(age(&habits) < before / 1.2, "{} and {before}", age(&habits));
 }
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_a_list_of_changes_names_was_as_it_was_until_the_list_before(db: PgPool) {
+    let scene = Scene::new(db).await;
+    // Both are edited every ten days. A list that is read each hour names each of these edits; what
+    // is known of the one says so, of the other only that it was never found unchanged.
+    for n in 0..12_u8 {
+        let at = i64::from(n) * 10 * DAY;
+        for (id, listed_since) in [("listed", Some(scene.at(at - 3_600))), ("other", None)] {
+            let mut batch = scene.fetch(at, vec![found(id, n)]);
+            (batch.trigger, batch.listed_since) = (Trigger::Bulk, listed_since);
+            scene.write(&batch).await.unwrap();
+        }
+    }
+    let habits = scene.habits().await;
+    let (listed, other) = (scene.planned("listed").await, scene.planned("other").await);
+    let mean = mean(&listed, &habits);
+    assert!((0.06..0.16).contains(&mean), "{mean} edits a day");
+    let other = self::mean(&other, &habits);
+    assert!(other > 2.0 * mean, "{other} beside {mean}");
+    assert_eq!(scene.changes().await, (0, 22));
+}

@@ -1,8 +1,8 @@
 //! The planner's index: what it reads, and that it is not the table.
 
-use common::ids::ExternalId;
-use common::store::records::{Replanned, next_due, random, replan, walk, window};
-use sqlx::PgPool;
+use common::ids::{ConnectionId, ExternalId};
+use common::store::records::{Replanned, first_due, next_due, random, replan, walk, window};
+use sqlx::{AssertSqlSafe, PgPool, Row as _};
 
 use crate::scene::{Scene, found};
 
@@ -58,6 +58,38 @@ async fn planning_reads_an_index_and_never_the_table(db: PgPool) {
     assert_eq!(after.0 - before.0, 0, "a scan of the table");
     assert!(after.1 - before.1 < 2_000, "{} rows were read", after.1 - before.1);
     tx.commit().await.unwrap();
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn what_comes_due_first_is_read_from_the_index_that_is_made_for_it(db: PgPool) {
+    let scene = Scene::an_hour_ago(db).await;
+    scene.many(30_000).await;
+    let mut connection = scene.db.acquire().await.unwrap();
+    assert_eq!(next_due(&mut *connection, scene.connection, 100).await.unwrap().len(), 100);
+    let nobody = ConnectionId(scene.connection.0 + 1);
+    let first = first_due(&mut *connection, &[nobody, scene.connection]).await.unwrap();
+    let rows = next_due(&mut *connection, scene.connection, 1).await.unwrap();
+    assert_eq!(first.get(&scene.connection).copied(), rows[0].next_check_at);
+    assert_eq!(first.len(), 1);
+
+    // The statements as they were sent.
+    for (arguments, has_array) in [("1, 100", false), ("'{1, 2, 3}'", true)] {
+        let name: String = sqlx::query_scalar(
+            "select name from pg_prepared_statements
+              where statement like '%from external_integrations%order by next_check_at%'
+                and (statement like '%unnest%') = $1",
+        )
+        .bind(has_array)
+        .fetch_one(&mut *connection)
+        .await
+        .unwrap();
+        let explain = AssertSqlSafe(format!("explain execute {name} ({arguments})"));
+        let plan = sqlx::raw_sql(explain).fetch_all(&mut *connection).await.unwrap();
+        let plan: Vec<String> = plan.iter().map(|row| row.get(0)).collect();
+        let plan = plan.join("\n");
+        assert!(plan.contains("external_integrations_next_check"), "{plan}");
+        assert!(!plan.contains("Seq Scan") && !plan.contains("Sort"), "{plan}");
+    }
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]

@@ -55,6 +55,7 @@ impl Scene {
             fence: Fence(1),
             fetched_at: self.at(seconds),
             run: None,
+            listed_since: None,
             looks,
             close_notices: Vec::new(),
             confirm_after: CONFIRM_AFTER,

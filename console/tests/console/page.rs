@@ -47,6 +47,7 @@ impl Scene {
             fence: Fence(1),
             fetched_at: now(&self.db).await.unwrap(),
             run: None,
+            listed_since: None,
             looks: vec![Look { external_id: id.into(), finding }],
             close_notices: Vec::new(),
             confirm_after: Duration::from_secs(30),

@@ -61,6 +61,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         fence: work.fence,
         fetched_at: open.now,
         run: None,
+        listed_since: None,
         looks,
         close_notices: open.notices.iter().map(|notice| notice.id).collect(),
         confirm_after: work.worker.settings.missing_confirm_after,

@@ -83,6 +83,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
         fence: work.fence,
         fetched_at,
         run: Some(run.id),
+        listed_since: run.changed_since.filter(|_| kind.lists_edits),
         looks,
         // Notices that came before the fetch are not known by record; they stay open, and their
         // checks find the record as it is now.
@@ -97,7 +98,7 @@ pub(super) async fn run(work: &Work<'_>, record_type: &RecordType) -> Result<Vec
     let mut tx = db.begin().await?;
     let hints = write_down_hints(work, &page.hints, &mut tx).await?;
     let verdicts = records::write(&mut tx, &batch).await?;
-    if kind.mirrored {
+    if kind.mirrored && !run.planned {
         let most = work.worker.care.run_samples;
         quality::enter(&mut tx, run.id, connection.id, record_type, &ids, most).await?;
     }

@@ -28,7 +28,15 @@ pub(super) static KINDS: [RecordKind; 4] = [
 ];
 
 const fn kind(name: &'static str, batch: u32, shape: &'static Shape) -> RecordKind {
-    RecordKind { name, schema_version: 1, batch, changed_since: false, mirrored: true, shape }
+    RecordKind {
+        name,
+        schema_version: 1,
+        batch,
+        changed_since: false,
+        lists_edits: false,
+        mirrored: true,
+        shape,
+    }
 }
 
 /// Ids in no promised order.

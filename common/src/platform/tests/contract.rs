@@ -477,3 +477,13 @@ proptest! {
         });
     }
 }
+
+#[test]
+fn only_a_list_of_what_changed_can_name_what_was_edited() {
+    for platform in all() {
+        for kind in platform.records() {
+            let can = kind.changed_since && kind.mirrored;
+            assert!(can || !kind.lists_edits, "{} {}", platform.name(), kind.name);
+        }
+    }
+}

@@ -1,9 +1,11 @@
 //! Bulk syncs and where they stand.
 
+mod lately;
 mod read;
 mod unseen;
 
-pub use read::{LastFull, all_running, last_full, latest, running, watermark};
+pub use lately::{Extent, Lately, lately};
+pub use read::{all_running, latest, running, watermark};
 pub use unseen::{Unseen, count_unseen, suspect_unseen, unseen};
 
 use std::fmt;
@@ -98,6 +100,8 @@ pub struct BulkRun {
     pub reason: Option<String>,
     /// Pages that the last run of this kind had which was done; `None` where there was none.
     pub expected_pages: Option<i32>,
+    /// The planner of the spot checks began it, as a look at what it names: it has no audit.
+    pub planned: bool,
     /// What its audit found; `None` before the last sample was judged.
     pub audit: Option<RunAudit>,
 }
@@ -156,24 +160,48 @@ pub struct PageProgress {
 /// When the database fails.
 #[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %new.connection, record.type = %new.record_type))]
 pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId>, StoreError> {
+    begin(db, new, false).await
+}
+
+/// The same of a list of changes that the planner of the spot checks wants, as a look at what it
+/// names ([`BulkRun::planned`]).
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %new.connection, record.type = %new.record_type))]
+pub async fn start_planned(
+    db: impl PgExecutor<'_>,
+    new: &NewRun,
+) -> Result<Option<RunId>, StoreError> {
+    begin(db, new, true).await
+}
+
+async fn begin(
+    db: impl PgExecutor<'_>,
+    new: &NewRun,
+    planned: bool,
+) -> Result<Option<RunId>, StoreError> {
     let mode = if new.changed_since.is_some() { Mode::Changes } else { Mode::Full };
     let id = sqlx::query_scalar!(
-        r#"insert into bulk_runs (connection_id, record_type, mode, changed_since)
-           values ($1, $2, $3, $4)
+        r#"insert into bulk_runs (connection_id, record_type, mode, changed_since, planned)
+           values ($1, $2, $3, $4, $5)
                on conflict (connection_id, record_type) where state = 'running' do nothing
            returning id as "id: RunId""#,
         new.connection as ConnectionId,
         new.record_type.as_str(),
         mode.as_str(),
         new.changed_since.map(jiff_sqlx::Timestamp::from) as Option<jiff_sqlx::Timestamp>,
+        planned,
     )
     .fetch_optional(db)
     .await?;
     Ok(id)
 }
 
-/// Forgets runs that ended longer ago than `keep`; returns how many. The last two of a record type
-/// and mode that were done stay: the next run starts from their watermark.
+/// Forgets runs that ended longer ago than `keep`; returns how many. Of the lists that the planner
+/// began, those that found nothing after a day. The last two of a record type and mode that were done
+/// stay: the next run starts from their watermark.
 ///
 /// # Errors
 ///
@@ -182,7 +210,10 @@ pub async fn start(db: impl PgExecutor<'_>, new: &NewRun) -> Result<Option<RunId
 pub async fn prune(db: impl PgExecutor<'_>, keep: Duration) -> Result<u64, StoreError> {
     let done = sqlx::query!(
         "delete from bulk_runs as run
-          where finished_at < clock_timestamp() - make_interval(secs => $1)
+          where finished_at < clock_timestamp() - make_interval(secs => $1::float8)
+                + case when planned and state = 'done' and records_changed = 0
+                       then greatest(make_interval(secs => $1) - interval '1 day', interval '0')
+                       else interval '0' end
             and (state <> 'done' or exists (
                 select from bulk_runs as later
                  where later.connection_id = run.connection_id

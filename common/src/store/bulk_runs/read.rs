@@ -30,6 +30,7 @@ struct Row {
     audit_wrong: Option<i32>,
     audit_set_aside: Option<i32>,
     confidence: Option<f64>,
+    planned: bool,
 }
 
 impl From<Row> for BulkRun {
@@ -52,6 +53,7 @@ impl From<Row> for BulkRun {
             finished_at: row.finished_at.map(jiff_sqlx::Timestamp::to_jiff),
             reason: row.reason,
             expected_pages: row.expected_pages,
+            planned: row.planned,
             audit: row.confidence.map(|confidence| RunAudit {
                 samples: row.audit_samples.unwrap_or(0),
                 wrong: row.audit_wrong.unwrap_or(0),
@@ -85,6 +87,7 @@ pub async fn running(
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
                   run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
                   run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  run.planned,
                   (select before.pages from bulk_runs as before
                     where before.connection_id = run.connection_id
                       and before.record_type = run.record_type and before.mode = run.mode
@@ -119,6 +122,7 @@ pub async fn all_running(db: impl PgExecutor<'_>) -> Result<Vec<BulkRun>, StoreE
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
                   run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
                   run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  run.planned,
                   (select before.pages from bulk_runs as before
                     where before.connection_id = run.connection_id
                       and before.record_type = run.record_type and before.mode = run.mode
@@ -133,7 +137,8 @@ pub async fn all_running(db: impl PgExecutor<'_>) -> Result<Vec<BulkRun>, StoreE
     Ok(rows.into_iter().map(BulkRun::from).collect())
 }
 
-/// The latest runs whatever their state, latest first.
+/// The latest runs whatever their state, latest first; without those lists of changes that the
+/// planner began and that named nothing new.
 ///
 /// # Errors
 ///
@@ -152,12 +157,14 @@ pub async fn latest(db: impl PgExecutor<'_>, limit: u32) -> Result<Vec<BulkRun>,
                   run.moved_at as "moved_at: jiff_sqlx::Timestamp",
                   run.finished_at as "finished_at: jiff_sqlx::Timestamp", run.reason,
                   run.audit_samples, run.audit_wrong, run.audit_set_aside, run.confidence,
+                  run.planned,
                   (select before.pages from bulk_runs as before
                     where before.connection_id = run.connection_id
                       and before.record_type = run.record_type and before.mode = run.mode
                       and before.state = 'done' and before.id < run.id
                     order by before.id desc limit 1) as expected_pages
              from bulk_runs as run join connections as connection on connection.id = run.connection_id
+            where not (run.planned and run.state = 'done' and run.records_changed = 0)
             order by run.id desc limit $1"#,
         i64::from(limit),
     )
@@ -188,41 +195,4 @@ pub async fn watermark(
     .fetch_optional(db)
     .await?;
     Ok(watermark.map(jiff_sqlx::Timestamp::to_jiff))
-}
-
-/// What the last full run of a record type cost.
-#[derive(Clone, Copy, Debug)]
-pub struct LastFull {
-    /// Pages that it had.
-    pub pages: i32,
-    /// When any run of the type began last.
-    pub began_at: Timestamp,
-}
-
-/// The last full run of a record type that was done; `None` when there was none.
-///
-/// # Errors
-///
-/// When the database fails.
-#[tracing::instrument(skip_all, err(level = "debug"), fields(connection.id = %connection, record.type = %record_type))]
-pub async fn last_full(
-    db: impl PgExecutor<'_>,
-    connection: ConnectionId,
-    record_type: &RecordType,
-) -> Result<Option<LastFull>, StoreError> {
-    let row = sqlx::query!(
-        r#"select run.pages,
-                  (select any_run.started_at from bulk_runs as any_run
-                    where any_run.connection_id = $1 and any_run.record_type = $2
-                    order by any_run.id desc limit 1) as "began_at!: jiff_sqlx::Timestamp"
-             from bulk_runs as run
-            where run.connection_id = $1 and run.record_type = $2 and run.state = 'done'
-              and run.mode = 'full'
-            order by run.id desc limit 1"#,
-        connection as ConnectionId,
-        record_type.as_str(),
-    )
-    .fetch_optional(db)
-    .await?;
-    Ok(row.map(|row| LastFull { pages: row.pages, began_at: row.began_at.to_jiff() }))
 }

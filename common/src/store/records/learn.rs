@@ -56,6 +56,24 @@ pub(super) fn observation(
     }
 }
 
+/// A silent change that a list of changes named happened after the time from which it lists: until
+/// then the record was as it was, or the list before would have named it. Taken for one exposure, it
+/// would say that the record changes about as often as it is named, which is true of any.
+fn parts(
+    seen: Observation,
+    judged: &Judged<'_>,
+    batch: &WriteBatch,
+) -> impl Iterator<Item = Observation> {
+    let listed = batch.listed_since.filter(|_| seen.changed && !seen.noticed);
+    let quiet_days = listed.map_or(0.0, |since| {
+        since.duration_since(judged.held.last_verified_at).as_secs_f64() / 86_400.0
+    });
+    let quiet_days = quiet_days.clamp(0.0, seen.exposure_days);
+    let quiet = Observation { exposure_days: quiet_days, changed: false, noticed: false };
+    let rest = Observation { exposure_days: seen.exposure_days - quiet_days, ..seen };
+    (quiet_days > 0.0).then_some(quiet).into_iter().chain([rest])
+}
+
 fn is_within(now: Timestamp, then: Timestamp, length: Duration) -> bool {
     now.duration_since(then) < SignedDuration::try_from(length).unwrap_or(SignedDuration::MAX)
 }
@@ -80,17 +98,21 @@ pub(super) fn learn(
                 sum.silent_changes += i64::from(drifted && !told);
             }
             let before = judged.held.evidence.unwrap_or_default();
-            let seen = observation(judged, batch, drifted);
-            if let Some(seen) = &seen {
-                let more = habits.tell(&before, seen);
+            let mut evidence = None;
+            for seen in observation(judged, batch, drifted)
+                .into_iter()
+                .flat_map(|seen| parts(seen, judged, batch))
+            {
+                let known = evidence.unwrap_or(before);
+                let more = habits.tell(&known, &seen);
                 sum.counts.announced += more.announced;
                 sum.counts.expected += more.expected;
                 sum.counts.silent += more.silent;
                 sum.counts.silent_exposure += more.silent_exposure;
                 sum.counts.false_notices += more.false_notices;
                 sum.counts.exposure_days += more.exposure_days;
+                evidence = Some(habits.observe(&known, &seen));
             }
-            let evidence = seen.map(|seen| habits.observe(&before, &seen));
             let Finding::Found { payload, .. } = &judged.look.finding else {
                 return Lesson { evidence, ..Lesson::default() };
             };

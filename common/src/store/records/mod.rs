@@ -8,7 +8,7 @@ mod sample;
 mod stored;
 mod write;
 
-pub use plan::{PlannedRecord, Replanned, next_due, replan, walk};
+pub use plan::{PlannedRecord, Replanned, first_due, next_due, replan, walk};
 pub use sample::{Sampled, random, window};
 pub use stored::{RowStanding, StoredRecord, row_standing, stored, suspected};
 pub(super) use write::Judged;
@@ -183,6 +183,9 @@ pub struct WriteBatch {
     pub fetched_at: Timestamp,
     /// The bulk run, when this is one of its pages.
     pub run: Option<RunId>,
+    /// The platform listed what was edited since then, and these are what it named: before that,
+    /// what it names now was not edited. `None`: nothing is known of that.
+    pub listed_since: Option<Timestamp>,
     /// What was found; where a record occurs twice, the last one counts.
     pub looks: Vec<Look>,
     /// The notices that were open before the fetch began.

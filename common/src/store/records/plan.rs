@@ -1,5 +1,7 @@
 //! When records are looked at next: the index of the planner.
 
+use std::collections::HashMap;
+
 use jiff::Timestamp;
 use sqlx::PgExecutor;
 
@@ -80,6 +82,33 @@ pub async fn next_due(
     .fetch_all(db)
     .await?;
     Ok(rows.into_iter().map(PlannedRecord::from).collect())
+}
+
+/// When the first look at a record of each of these connections is planned, with one statement that
+/// reads one entry of the index for each; those without any are left out.
+///
+/// # Errors
+///
+/// When the database fails.
+#[tracing::instrument(skip_all, err(level = "debug"))]
+pub async fn first_due(
+    db: impl PgExecutor<'_>,
+    connections: &[ConnectionId],
+) -> Result<HashMap<ConnectionId, Timestamp>, StoreError> {
+    let rows = sqlx::query!(
+        r#"select wanted.id as "connection!: ConnectionId",
+                  first.next_check_at as "next_check_at!: jiff_sqlx::Timestamp"
+             from unnest($1::integer[]) as wanted (id)
+             join lateral (
+                  select next_check_at from external_integrations
+                   where connection_id = wanted.id and next_check_at is not null
+                     and flags & 1 = 0
+                   order by next_check_at limit 1) as first on true"#,
+        connections as &[ConnectionId],
+    )
+    .fetch_all(db)
+    .await?;
+    Ok(rows.into_iter().map(|row| (row.connection, row.next_check_at.to_jiff())).collect())
 }
 
 /// The records of a connection after `after`, in the order of their keys; for the pass that plans

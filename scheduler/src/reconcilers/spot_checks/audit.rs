@@ -31,8 +31,10 @@ const SECONDS_PER_DAY: f64 = 86_400.0;
 pub(super) struct Population {
     /// How many records it has, nearly.
     pub(super) records: f64,
-    /// What a look at one of them is worth, in the mean.
+    /// What reading one of them in a list is worth, in the mean.
     pub(super) value: f64,
+    /// Changes of one of them, in the mean, announced or not.
+    pub(super) changes_per_day: f64,
     /// As of then.
     pub(super) taken_at: Timestamp,
 }
@@ -53,28 +55,48 @@ impl Audit {
     }
 
     /// The population of a type, as of a minute ago at most.
+    fn known(&self, key: &(ConnectionId, RecordType), now: Timestamp) -> Option<Population> {
+        self.populations.get(key).filter(|known| later(known.taken_at, KEPT) > now).copied()
+    }
+
+    /// Whether the population of a type is estimated anew with the next pass.
+    pub(super) fn is_stale(&self, key: &(ConnectionId, RecordType), now: Timestamp) -> bool {
+        self.known(key, now).is_none()
+    }
+
+    /// The population of a type, as of a minute ago at most.
+    ///
+    /// - `listed_at`: what was edited before that is known already, by a list that names edits.
     pub(super) async fn population(
         &mut self,
         db: &PgPool,
         connection: &Connection,
         kind: &Kind,
+        listed_at: Option<Timestamp>,
         now: Timestamp,
     ) -> Result<Population, StoreError> {
         let key = (connection.id, kind.record_type.clone());
-        if let Some(known) = self.populations.get(&key).filter(|p| later(p.taken_at, KEPT) > now) {
-            return Ok(*known);
+        if let Some(known) = self.known(&key, now) {
+            return Ok(known);
         }
+        let listed_seconds =
+            listed_at.map_or(f64::INFINITY, |at| now.duration_since(at).as_secs_f64().max(0.0));
         let start = self.chance.random();
         let sampled = records::random(db, connection.id, &kind.record_type, start, SAMPLE).await?;
         let notices = kind.habits.notices();
-        let values = sampled.records.iter().map(|(evidence, weight, age_seconds)| {
+        let (mut count, mut value, mut changes_per_day) = (0.0, 0.0, 0.0);
+        for (evidence, weight, age_seconds) in &sampled.records {
             let belief = evidence.belief(&kind.habits.prior);
-            weight * belief.gain(&notices, age_seconds / SECONDS_PER_DAY).value
-        });
-        let (count, sum) =
-            values.fold((0.0, 0.0), |(count, sum), value| (count + 1.0, sum + value));
-        let value = if count > 0.0 { sum / count } else { 0.0 };
-        let known = Population { records: sampled.population, value, taken_at: now };
+            let age_days = age_seconds.min(listed_seconds) / SECONDS_PER_DAY;
+            count += 1.0;
+            value += weight * belief.gain(&notices, age_days).value;
+            changes_per_day += belief.mean_per_day();
+        }
+        if count > 0.0 {
+            (value, changes_per_day) = (value / count, changes_per_day / count);
+        }
+        let records = sampled.population;
+        let known = Population { records, value, changes_per_day, taken_at: now };
         self.populations.insert(key, known);
         Ok(known)
     }

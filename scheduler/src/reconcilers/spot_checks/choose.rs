@@ -28,6 +28,10 @@ pub(super) struct Kind {
     pub(super) requests: f64,
     /// A scan that sees them all ends then: until that, planned looks are postponed.
     pub(super) scanned_by: Option<Timestamp>,
+    /// A run of it goes on.
+    pub(super) is_being_read: bool,
+    /// Its list of changes names what was edited.
+    pub(super) lists_edits: bool,
 }
 
 /// What is to be done.
@@ -41,6 +45,8 @@ pub(super) struct Choice {
     pub(super) value: f64,
     /// Requests that are worth their price, chosen or not.
     pub(super) due_requests: f64,
+    /// What the least of the chosen requests is worth, where there was no room for all.
+    pub(super) marginal: Option<f64>,
     /// Looks that are moved: those that are chosen, and those that are not worth it yet.
     pub(super) moved: Vec<Replanned>,
 }
@@ -128,6 +134,7 @@ pub(super) fn choose(
 
     let mut left: Vec<f64> = kinds.iter().map(|kind| kind.requests).collect();
     let mut left_in_all = requests;
+    let mut least = None;
     for offer in offers {
         let Some(kind) = kinds.get(offer.kind) else { continue };
         if !offer.worth_it {
@@ -142,11 +149,13 @@ pub(super) fn choose(
         choice.due_requests += 1.0;
         let Some(left) = left.get_mut(offer.kind) else { continue };
         if left_in_all < 1.0 || *left < 1.0 {
+            choice.marginal = least;
             continue;
         }
         (left_in_all, *left) = (left_in_all - 1.0, *left - 1.0);
         choice.requests += 1.0;
         choice.value += offer.value;
+        least = Some(offer.rank);
         for place in offer.records {
             let Some(row) = rows.get(place) else { continue };
             choice.moved.push(moved(row, later(now, reserve), true));
@@ -257,7 +266,15 @@ mod tests {
         let habits = TypeHabits { price, ..TypeHabits::default() };
         let planning = Planning { looks_per_request: batch, ..Planning::default() };
         let record_type = "profile".into();
-        Kind { record_type, habits, planning, requests: 1e9, scanned_by: None }
+        Kind {
+            record_type,
+            habits,
+            planning,
+            requests: 1e9,
+            scanned_by: None,
+            is_being_read: false,
+            lists_edits: false,
+        }
     }
 
     /// A record that was looked at once a day for a month, and `age` ago for the last time.

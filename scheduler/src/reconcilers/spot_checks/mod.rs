@@ -3,52 +3,53 @@
 //! Each record's row says when a look at it will be worth the lane's price. A pass takes the first
 //! of an index on that, works them out again at today's price ([`choose`]), enqueues what is worth
 //! it and what the lane can do within the horizon, and moves the price by how much there was of it.
-//! Random audit samples get their share besides ([`audit`]), and where reading a whole list is worth
-//! more than looking at its records, a scan begins.
+//! Random audit samples get their share besides ([`audit`]), and where reading a list, or a list of
+//! what changed, is worth more than looking at records, a run begins ([`lists`]). A lane in which
+//! nothing is due costs no statement of its own ([`memory`]).
 
 mod audit;
 mod choose;
+mod lists;
+mod memory;
 mod room;
+mod seen;
+mod walk;
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::SchedulerConfig;
 use common::fleet::{Connection, Fleet};
-use common::freshness::request::{Offer, Way, best};
 use common::freshness::{ControllerSettings, LEAST_PRICE, PriceController};
 use common::ids::{ConnectionId, ExternalId, RecordType};
 use common::job::{Job, Priority, Task};
 use common::queue::Depths;
-use common::store::bulk_runs::{self, BulkRun, Mode, NewRun};
-use common::store::habits::{self, Planning, TypeHabits};
-use common::store::records::{self, Replanned};
-use common::store::{self, lane_prices};
+use common::store::bulk_runs::{self, Mode, NewRun};
+use common::store::habits::{Planning, TypeHabits};
+use common::store::lane_prices::{self, LanePrice};
+use common::store::records;
 use jiff::Timestamp;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use tracing::info;
 
 use crate::Reconcile;
-use audit::{Audit, Population};
-use choose::{Choice, Kind, choose, later, moved, next_look};
+use audit::Audit;
+use choose::{Kind, choose, later};
+use lists::{Reading, worth_reading};
+use memory::Memory;
 use room::{MOST_WAITING, left_over, requests_within};
+use seen::{Known, Overview};
+use walk::walk;
 
 /// Entries of the index that one pass reads, at least and at most.
 const ROWS: (f64, f64) = (100.0, 4_000.0);
-/// Records that one pass plans anew in the background, at least and at most.
-const WALKED: (f64, f64) = (50.0, 1_000.0);
 /// A record that was chosen is left alone for a part of the horizon, or for its least age. If its check waits longer than
 /// that, it is chosen once more, which changes nothing; if it was lost, that makes up for it.
 const RESERVED_PART: u32 = 4;
 /// And no shorter than this.
 const RESERVED: Duration = Duration::from_secs(2);
-/// The background pass goes on once in so many passes, unless it hurries.
-const WALK_EVERY: u32 = 10;
-/// Of the time to its next look, so much sooner it must come due for the background pass to write.
-const WORTH_WRITING: f64 = 0.05;
-/// No scan begins by itself so soon after another of its type.
-const SCAN_GAP: Duration = Duration::from_mins(10);
 /// Looks that were planned wait for a scan that ends within this.
 const SCAN_SOON: Duration = Duration::from_mins(10);
 
@@ -59,37 +60,10 @@ pub struct SpotChecks {
     horizon: Duration,
     min_age: Duration,
     max_age: Duration,
+    overlap: Duration,
+    tick: Duration,
     audit: Audit,
     lanes: HashMap<ConnectionId, Memory>,
-}
-
-/// What is remembered of a lane between two passes. Nothing depends on it: it only saves work.
-#[derive(Debug)]
-struct Memory {
-    /// Of the last requests.
-    looks_per_request: f64,
-    /// Where the background pass goes on.
-    walked: Option<(RecordType, ExternalId)>,
-    /// A type's webhooks have begun to fail, or work again: the pass hurries until it was through.
-    hurry: bool,
-    /// The record types whose webhooks fail.
-    outages: Vec<RecordType>,
-    /// Passes, and looks that they chose, since the background pass went on.
-    passes: u32,
-    looks: f64,
-}
-
-impl Default for Memory {
-    fn default() -> Self {
-        Self {
-            looks_per_request: 1.0,
-            walked: None,
-            hurry: false,
-            outages: Vec::new(),
-            passes: 0,
-            looks: 0.0,
-        }
-    }
 }
 
 impl SpotChecks {
@@ -103,35 +77,63 @@ impl SpotChecks {
             horizon: settings.spot_check_horizon,
             min_age: settings.spot_check_min_age,
             max_age: settings.spot_check_max_age,
+            overlap: settings.bulk_overlap,
+            tick: settings.tick,
             lanes: HashMap::new(),
         }
     }
 
-    async fn lane(&mut self, connection: &Connection, running: &[BulkRun]) -> anyhow::Result<u64> {
-        let db = &self.fleet.db;
+    /// What is known of the lanes in which there is something to do.
+    async fn known(
+        &self,
+        connections: &[Arc<Connection>],
+        now: Timestamp,
+    ) -> anyhow::Result<Known> {
+        let ids: Vec<_> = connections.iter().map(|connection| connection.id).collect();
+        let types = connections.iter().flat_map(|connection| {
+            let mirrored = connection.platform.records().iter().filter(|kind| kind.mirrored);
+            mirrored.map(|kind| (connection.id, RecordType::from(kind.name)))
+        });
+        let lists: Vec<_> = types.filter(|key| self.audit.is_stale(key, now)).collect();
+        Ok(Known::read(&self.fleet.db, &ids, &lists).await?)
+    }
+
+    async fn lane(
+        &mut self,
+        connection: &Connection,
+        overview: &Overview,
+        known: &Known,
+    ) -> anyhow::Result<u64> {
+        let db = &self.fleet.db.clone();
         let lane = connection.lane();
         let depths = self.fleet.queue.depths(lane).await?;
         if depths.paused || depths.closed || !depths.frozen.is_zero() {
             return Ok(0);
         }
-        let now = store::now(db).await?;
-        let read = lane_prices::of(db, connection.id).await?;
+        let (now, signs) = (overview.now, overview.of(connection.id));
+        let memory = self.lanes.entry(connection.id).or_default();
+        let seen_at = memory.seen_at.replace(now);
+        let looks_per_request = memory.looks_per_request;
+        let written = known.prices.get(&connection.id).copied();
+        let read = memory.price(written);
         let price = read.map_or(LEAST_PRICE, |read| read.price);
-        let kinds = self.kinds(connection, running, price, now).await?;
+        let kinds = self.kinds(connection, known, price, now);
         let most = kinds.iter().map(|kind| kind.requests).fold(0.0, f64::max);
         if kinds.is_empty() {
             return Ok(0);
         }
-        let memory = self.lanes.entry(connection.id).or_default();
-        let waiting = waiting(&depths) / memory.looks_per_request;
+        let waiting = waiting(&depths) / looks_per_request;
         // A lane that can do less than one request within the horizon has one waiting.
-        let capacity =
-            left_over(most, &depths).min(MOST_WAITING / memory.looks_per_request).max(1.0);
+        let capacity = left_over(most, &depths).min(MOST_WAITING / looks_per_request).max(1.0);
         let requests = (capacity - waiting).max(0.0);
 
         let widest = kinds.iter().map(|kind| kind.planning.looks_per_request).max().unwrap_or(1);
         let rows = (2.0 * requests * f64::from(widest)).clamp(ROWS.0, ROWS.1);
-        let rows = records::next_due(db, connection.id, whole(rows)).await?;
+        let rows = if signs.first_due.is_some_and(|due| due <= now) {
+            records::next_due(db, connection.id, whole(rows)).await?
+        } else {
+            Vec::new()
+        };
         let reserve = RESERVED.max((self.horizon / RESERVED_PART).min(self.min_age));
         let choice = choose(&rows, &kinds, now, price, requests, reserve);
 
@@ -142,78 +144,93 @@ impl SpotChecks {
         let names = chosen.map(|row| (row.record_type.clone(), row.external_id.clone())).collect();
         let mut added = self.enqueue(connection, names).await?;
 
-        let elapsed = read.map_or(0.0, |read| now.duration_since(read.moved_at).as_secs_f64());
-        let elapsed_hours = (elapsed / 3_600.0).clamp(0.0, 0.1);
+        let since_seen = seen_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
+        let seen_hours = (since_seen / 3_600.0).clamp(0.0, 0.1);
+        let mut drawn = 0;
         for kind in &kinds {
             let looks = choice.chosen.iter().filter_map(|place| rows.get(*place));
             let looks = looks.filter(|row| row.record_type == kind.record_type).count();
-            let population = self.audit.population(&self.fleet.db, connection, kind, now).await?;
+            let lately = known.lately.get(&(connection.id, kind.record_type.clone()));
+            let listed_at = lately.filter(|_| kind.lists_edits).and_then(|run| run.done_began_at);
+            let population = self.audit.population(db, connection, kind, listed_at, now).await?;
             #[expect(clippy::cast_precision_loss, reason = "some thousand")]
             let looks = looks as f64;
-            let db = &self.fleet.db;
-            self.audit.draw(db, connection, kind, population, looks, elapsed_hours).await?;
-            if population.taken_at == now {
-                self.scan_instead(connection, kind, population, &choice, now).await?;
+            drawn += self.audit.draw(db, connection, kind, population, looks, seen_hours).await?;
+            if let Some(lately) = lately.filter(|_| population.taken_at == now) {
+                let hour = Duration::from_hours(1).as_secs_f64() / self.horizon.as_secs_f64();
+                let per_hour = kind.requests * hour;
+                let overlap = self.overlap;
+                let reading =
+                    worth_reading(kind, &population, lately, &choice, per_hour, overlap, now);
+                if let Some(reading) = reading {
+                    self.read_list(connection, kind, reading).await?;
+                }
             }
         }
-        let db = &self.fleet.db;
-        let looks_per_request =
-            self.lanes.get(&connection.id).map_or(1.0, |memory| memory.looks_per_request);
-        let samples = self.audit.waiting(db, connection, capacity * looks_per_request).await?;
-        added += self.enqueue(connection, samples).await?;
+        if signs.has_samples || drawn > 0 {
+            let looks = capacity * looks_per_request;
+            let samples = self.audit.waiting(db, connection, looks).await?;
+            added += self.enqueue(connection, samples).await?;
+        }
 
+        let elapsed = read.map_or(0.0, |read| now.duration_since(read.moved_at).as_secs_f64());
+        let elapsed_hours = (elapsed / 3_600.0).clamp(0.0, 0.1);
         let mut controller = PriceController::new(price, ControllerSettings::default());
         controller.tick(waiting + choice.due_requests, capacity, elapsed_hours);
-        lane_prices::set(db, connection.id, read, controller.price(), now).await?;
-
         let memory = self.lanes.entry(connection.id).or_default();
+        let moved = LanePrice { price: controller.price(), moved_at: now };
+        if memory.note_price(written, moved) {
+            lane_prices::set(db, connection.id, written, moved.price, now).await?;
+        }
+
         #[expect(clippy::cast_precision_loss, reason = "some thousand")]
         let looks = choice.chosen.len() as f64;
         if choice.requests >= 1.0 {
             memory.looks_per_request = looks / choice.requests;
         }
-        self.walk(connection, &kinds, looks).await?;
+        memory.looks += looks;
+        memory.ticks += (since_seen / self.tick.as_secs_f64().max(1e-3)).max(1.0);
+        walk(db, connection.id, memory, &kinds, signs.outages).await?;
         Ok(added)
     }
 
     /// What is known of each mirrored type.
-    async fn kinds(
+    fn kinds(
         &self,
         connection: &Connection,
-        running: &[BulkRun],
+        known: &Known,
         price: f64,
         now: Timestamp,
-    ) -> anyhow::Result<Vec<Kind>> {
-        let known = habits::all(&self.fleet.db, connection.id).await?;
-        let mut kinds = Vec::new();
-        for kind in connection.platform.records().iter().filter(|kind| kind.mirrored) {
-            let record_type: RecordType = kind.name.into();
-            let habits = known.iter().find(|(name, _)| *name == record_type);
-            let habits = habits.map_or_else(TypeHabits::default, |(_, habits)| *habits);
-            let habits = TypeHabits { price, ..habits };
-            let planning = Planning {
-                min_age: self.min_age,
-                max_age: self.max_age,
-                looks_per_request: kind.batch,
-                weights: None,
-            };
-            let run = running
-                .iter()
-                .find(|run| run.connection == connection.id && run.record_type == record_type);
-            let page = format!("scan@{}", kind.name);
-            let scanned_by = run
-                .filter(|run| run.mode == Mode::Full)
-                .and_then(|run| run.ends_at(now, pace(&connection.limits, &page)))
-                .filter(|end| *end <= later(now, SCAN_SOON));
-            kinds.push(Kind {
-                requests: requests_within(&connection.limits, kind.name, self.horizon).max(1.0),
-                record_type,
-                habits,
-                planning,
-                scanned_by,
-            });
-        }
-        Ok(kinds)
+    ) -> Vec<Kind> {
+        let mirrored = connection.platform.records().iter().filter(|kind| kind.mirrored);
+        mirrored
+            .map(|kind| {
+                let key = (connection.id, RecordType::from(kind.name));
+                let habits = known.habits.get(&key).copied().unwrap_or_default();
+                let habits = TypeHabits { price, ..habits };
+                let planning = Planning {
+                    min_age: self.min_age,
+                    max_age: self.max_age,
+                    looks_per_request: kind.batch,
+                    weights: None,
+                };
+                let run = known.running.get(&key);
+                let page = format!("scan@{}", kind.name);
+                let scanned_by = run
+                    .filter(|run| run.mode == Mode::Full)
+                    .and_then(|run| run.ends_at(now, pace(&connection.limits, &page)))
+                    .filter(|end| *end <= later(now, SCAN_SOON));
+                Kind {
+                    requests: requests_within(&connection.limits, kind.name, self.horizon).max(1.0),
+                    record_type: key.1,
+                    habits,
+                    planning,
+                    scanned_by,
+                    is_being_read: run.is_some(),
+                    lists_edits: kind.lists_edits,
+                }
+            })
+            .collect()
     }
 
     async fn enqueue(
@@ -231,96 +248,34 @@ impl SpotChecks {
         Ok(self.fleet.queue.ensure(&jobs).await?.added)
     }
 
-    /// Starts a scan of a type where a request of it is worth more than one of those that were
-    /// chosen. It costs what the last one did; none within [`SCAN_GAP`] of another.
-    async fn scan_instead(
+    /// Begins a run, unless somebody else has begun one.
+    async fn read_list(
         &self,
         connection: &Connection,
         kind: &Kind,
-        population: Population,
-        choice: &Choice,
-        now: Timestamp,
+        reading: Reading,
     ) -> anyhow::Result<()> {
-        if choice.requests < 1.0 || kind.scanned_by.is_some() {
-            return Ok(());
-        }
         let db = &self.fleet.db;
-        let last = bulk_runs::last_full(db, connection.id, &kind.record_type).await?;
-        let Some(last) = last.filter(|last| later(last.began_at, SCAN_GAP) < now) else {
-            return Ok(());
-        };
-        let pages = f64::from(last.pages.max(1));
-        let hour = Duration::from_hours(1).as_secs_f64() / self.horizon.as_secs_f64();
-        if pages > kind.requests * hour {
-            return Ok(());
-        }
-        let Population { records, value, .. } = population;
-        let looks = Offer { way: Way::Batch, value: choice.value, requests: choice.requests };
-        let offers = [looks, Offer::scan(value * records, records, records / pages)];
-        // Both are worth their price; the question is which is worth more.
-        if best(offers, kind.habits.price).is_none_or(|best| best.way != Way::Scan) {
-            return Ok(());
-        }
         let record_type = kind.record_type.clone();
-        let new = NewRun { connection: connection.id, record_type, changed_since: None };
-        if let Some(run) = bulk_runs::start(db, &new).await? {
-            info!(%run, lane = %connection.lane(), record_type = %new.record_type,
-                "a scan is worth more than single looks: bulk run started");
-            let job = Job {
-                lane: connection.lane().clone(),
-                task: Task::Scan { record_type: new.record_type },
-                priority: Priority::Bulk,
-                trace: String::new(),
-            };
-            self.fleet.queue.enqueue(&[job]).await?;
-        }
-        Ok(())
-    }
-
-    /// Plans some records anew: a price that fell, or habits that changed, make them due earlier
-    /// than they stand in the index. What comes due too early is corrected when it does.
-    async fn walk(
-        &mut self,
-        connection: &Connection,
-        kinds: &[Kind],
-        looks: f64,
-    ) -> anyhow::Result<()> {
-        let memory = self.lanes.entry(connection.id).or_default();
-        (memory.passes, memory.looks) = (memory.passes + 1, memory.looks + looks);
-        let failing = kinds.iter().filter(|kind| kind.habits.outage);
-        let failing: Vec<RecordType> = failing.map(|kind| kind.record_type.clone()).collect();
-        if failing != memory.outages {
-            (memory.outages, memory.hurry, memory.walked) = (failing, true, None);
-        }
-        if !memory.hurry && memory.passes < WALK_EVERY {
-            return Ok(());
-        }
-        let looks = memory.looks;
-        (memory.passes, memory.looks) = (0, 0.0);
-        let most = if memory.hurry { WALKED.1 } else { (2.0 * looks).clamp(WALKED.0, WALKED.1) };
-        let rows =
-            records::walk(&self.fleet.db, connection.id, memory.walked.as_ref(), whole(most))
-                .await?;
-        let mut sooner: Vec<Replanned> = Vec::new();
-        for row in &rows {
-            let Some(kind) = kinds.iter().find(|kind| kind.record_type == row.record_type) else {
-                continue;
-            };
-            let at = next_look(row, kind, kind.planning.looks_per_request);
-            let is_sooner = row.next_check_at.is_none_or(|was| {
-                let whole = was.duration_since(row.last_verified_at).as_secs_f64();
-                was.duration_since(at).as_secs_f64() > WORTH_WRITING * whole.max(1.0)
-            });
-            if is_sooner {
-                sooner.push(moved(row, at, false));
-            }
-        }
-        records::replan(&self.fleet.db, connection.id, &sooner).await?;
-        #[expect(clippy::cast_precision_loss, reason = "a thousand")]
-        let is_end = (rows.len() as f64) < most.floor();
-        let last = rows.into_iter().last().map(|row| (row.record_type, row.external_id));
-        memory.walked = if is_end { None } else { last };
-        memory.hurry &= !is_end;
+        let changed_since = match reading {
+            Reading::Whole => None,
+            Reading::ChangesSince(since) => Some(since),
+        };
+        let new = NewRun { connection: connection.id, record_type, changed_since };
+        let begun = match reading {
+            Reading::Whole => bulk_runs::start(db, &new).await?,
+            Reading::ChangesSince(_) => bulk_runs::start_planned(db, &new).await?,
+        };
+        let Some(run) = begun else { return Ok(()) };
+        info!(%run, lane = %connection.lane(), record_type = %new.record_type, ?reading,
+            "reading a list is worth more than looking at records: bulk run started");
+        let job = Job {
+            lane: connection.lane().clone(),
+            task: Task::Scan { record_type: new.record_type },
+            priority: Priority::Bulk,
+            trace: String::new(),
+        };
+        self.fleet.queue.enqueue(&[job]).await?;
         Ok(())
     }
 }
@@ -353,11 +308,22 @@ impl Reconcile for SpotChecks {
     const NAME: &'static str = "spot checks";
 
     async fn activate(&mut self) -> anyhow::Result<u64> {
+        let all: Vec<_> = self.fleet.connections.iter().cloned().collect();
+        let ids: Vec<_> = all.iter().map(|connection| connection.id).collect();
+        let overview = Overview::read(&self.fleet.db, &ids).await?;
+        let now = overview.now;
+        let stirs = |connection: &Arc<Connection>| {
+            let memory = self.lanes.get(&connection.id);
+            memory.is_none_or(|memory| memory.stirs(connection.id, overview.of(connection.id), now))
+        };
+        let stirring: Vec<_> = all.into_iter().filter(stirs).collect();
+        if stirring.is_empty() {
+            return Ok(0);
+        }
+        let known = self.known(&stirring, now).await?;
         let mut added = 0;
-        let running = bulk_runs::all_running(&self.fleet.db).await?;
-        let connections: Vec<_> = self.fleet.connections.iter().cloned().collect();
-        for connection in connections {
-            added += self.lane(&connection, &running).await?;
+        for connection in stirring {
+            added += self.lane(&connection, &overview, &known).await?;
         }
         Ok(added)
     }
