@@ -20,9 +20,13 @@ mod late_reads;
 #[cfg(test)]
 mod layers;
 #[cfg(test)]
+mod lost_webhooks;
+#[cfg(test)]
 mod notices;
 #[cfg(test)]
 mod patreon;
+#[cfg(test)]
+mod planning;
 #[cfg(test)]
 mod processes;
 #[cfg(test)]

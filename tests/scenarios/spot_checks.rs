@@ -8,7 +8,8 @@ use tests::scene::{Scene, Setup};
 
 use crate::verbs::{
     NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, an_hour_passes, arrived, delete, edit,
-    edit_again, edit_silently, history, mirrored, records, requests, scans_done, truth,
+    edit_again, edit_silently, history, lists_are_an_hour_old, mirrored, records, requests,
+    scans_done, truth,
 };
 
 /// A fleet whose mirror is true, with spot checks and without webhooks.
@@ -109,6 +110,7 @@ async fn what_lost_webhooks_would_have_told_is_read_in_a_list_that_the_planner_b
     scene.stop().await?;
 
     an_hour_passes(&scene).await?;
+    lists_are_an_hour_old(&scene).await?;
     let edited = &records(&scene, RecordType::Profile)[..7];
     for profile in edited {
         edit_again(&scene, profile)?;

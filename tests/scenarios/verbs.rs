@@ -87,16 +87,33 @@ pub(crate) async fn scans_done(scene: &mut Scene, runs: i64) -> anyhow::Result<(
         .await
 }
 
-/// All that the mirror knows happened an hour earlier than it did.
+/// All that the mirror knows of its records is an hour older than it was.
 pub(crate) async fn an_hour_passes(scene: &Scene) -> anyhow::Result<()> {
-    let earlier = "update bulk_runs
-            set started_at = started_at - interval '1 hour', moved_at = moved_at - interval '1 hour',
-                finished_at = finished_at - interval '1 hour', watermark = watermark - interval '1 hour'";
-    sqlx::query(earlier).execute(&scene.db).await?;
     let earlier = "update external_integrations
-            set fetched_at = fetched_at - interval '1 hour', changed_at = changed_at - interval '1 hour',
-                last_verified_at = last_verified_at - interval '1 hour'";
+            set fetched_at = fetched_at - interval '1 hour',
+                changed_at = changed_at - interval '1 hour',
+                last_verified_at = last_verified_at - interval '1 hour',
+                next_check_at = next_check_at - interval '1 hour',
+                not_before = not_before - interval '1 hour'";
     sqlx::query(earlier).execute(&scene.db).await?;
+    Ok(())
+}
+
+/// No list was read for an hour.
+pub(crate) async fn lists_are_an_hour_old(scene: &Scene) -> anyhow::Result<()> {
+    let earlier = "update bulk_runs
+            set started_at = started_at - interval '1 hour',
+                moved_at = moved_at - interval '1 hour',
+                finished_at = finished_at - interval '1 hour',
+                watermark = watermark - interval '1 hour'";
+    sqlx::query(earlier).execute(&scene.db).await?;
+    Ok(())
+}
+
+/// All lists were read a moment ago, as far as the planner knows: it begins no other.
+pub(crate) async fn lists_are_new(scene: &Scene) -> anyhow::Result<()> {
+    let new = "update bulk_runs set started_at = clock_timestamp()";
+    sqlx::query(new).execute(&scene.db).await?;
     Ok(())
 }
 

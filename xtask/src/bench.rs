@@ -21,6 +21,8 @@ pub enum Bench {
     Queue,
     /// Freshness: how stale records are under each policy, in simulated time.
     Freshness,
+    /// Planning: statements and time of a pass over many lanes, and of a check among many records.
+    Planning,
 }
 
 /// What to measure, and how much.
@@ -38,6 +40,10 @@ pub struct Arguments {
     /// times.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// Records of the connection that has many, for the bench of planning; 1,000,000, or with --quick
+    /// 20,000.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
+    records: Option<u32>,
     /// A peer's driver, run beside ours.
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
@@ -61,6 +67,9 @@ impl Arguments {
         }
         for part in &self.only {
             words.extend(["--only".into(), part.into()]);
+        }
+        if let Some(records) = self.records {
+            words.extend(["--records".into(), records.to_string().into()]);
         }
         if let Some(peer) = &self.peer {
             words.extend(["--peer".into(), peer.into()]);
@@ -107,6 +116,7 @@ mod tests {
         let arguments = Arguments {
             bench: Some(Bench::Queue),
             quick: true,
+            records: None,
             runs: Some(3),
             peer: Some("node driver.mjs".to_owned()),
             json: Some("figures.json".into()),

@@ -13,6 +13,7 @@ pub mod handler;
 pub mod lanes;
 pub mod latency;
 pub mod peer;
+pub mod planning;
 pub mod table;
 pub mod throughput;
 
@@ -43,6 +44,8 @@ pub enum Bench {
     Queue,
     /// Freshness: how stale records are under each policy, in simulated time.
     Freshness,
+    /// Planning: statements and time of a pass over many lanes, and of a check among many records.
+    Planning,
 }
 
 impl Bench {
@@ -50,6 +53,7 @@ impl Bench {
         match self {
             Self::Queue => "queue",
             Self::Freshness => "freshness",
+            Self::Planning => "planning",
         }
     }
 }
@@ -84,6 +88,10 @@ pub struct Arguments {
     /// Of the queue's bench, this part alone; may stand several times.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
+    /// Records of the connection that has many, for the bench of planning; 1,000,000, or with --quick
+    /// 20,000.
+    #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
+    records: Option<u32>,
     /// A peer's driver, run beside ours: gets REDIS_URL and JOBS, prints a line of JSON.
     #[arg(long, value_name = "COMMAND")]
     peer: Option<String>,
@@ -120,6 +128,7 @@ pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
         let mut table = None;
         let measured = match bench {
             Bench::Queue => arguments.queue(&mut figures).await,
+            Bench::Planning => arguments.planning(&mut figures).await,
             Bench::Freshness => {
                 let runs = arguments.runs()?;
                 table = Some(freshness::measure(runs, arguments.quick, &mut figures));
@@ -146,6 +155,22 @@ impl Arguments {
         Ok(usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?)
     }
 
+    async fn planning(&self, figures: &mut Figures) -> anyhow::Result<()> {
+        let (lanes, records) = if self.quick { (50, 20_000) } else { (1_000, 1_000_000) };
+        let size = planning::Size { lanes, records: self.records.unwrap_or(records) };
+        let stores = self.stores().await?;
+        planning::measure(&stores, size, self.runs()?, figures).await
+    }
+
+    /// The stores, migrated.
+    async fn stores(&self) -> anyhow::Result<Stores> {
+        let stores =
+            Stores { redis_url: self.redis_url.clone(), database_url: self.database_url.clone() };
+        let url = stores.database_url.clone().into();
+        store::migrate(&store::connect(&url, 1, SERVERS_ANSWER).await?).await?;
+        Ok(stores)
+    }
+
     async fn queue(&self, figures: &mut Figures) -> anyhow::Result<()> {
         let runs = self.runs()?;
         let effort = if self.quick { Effort::quick(runs) } else { Effort::whole(runs) };
@@ -156,10 +181,7 @@ impl Arguments {
             (Some(_), None) => anyhow::bail!("--peer needs SYNCLINE_PEER_REDIS_URL"),
             (None, _) => None,
         };
-        let stores =
-            Stores { redis_url: self.redis_url.clone(), database_url: self.database_url.clone() };
-        let url = stores.database_url.clone().into();
-        store::migrate(&store::connect(&url, 1, SERVERS_ANSWER).await?).await?;
+        let stores = self.stores().await?;
         let parts = if self.only.is_empty() { Part::value_variants() } else { &self.only };
         queue(&stores, &effort, peer.as_ref(), parts, figures).await
     }
