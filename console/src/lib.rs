@@ -10,6 +10,7 @@ mod pages;
 mod status;
 mod words;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,10 +20,11 @@ use axum::extract::DefaultBodyLimit;
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{get, post};
 use common::config::{Config, ConsoleConfig};
-use common::fleet::{Health, open_queue};
+use common::fleet::{Health, configured_limits, open_queue};
 use common::ids::Lane;
 use common::lifecycle::Lifecycle;
 use common::queue::RedisQueue;
+use common::quota::LaneLimits;
 use common::store;
 use sqlx::PgPool;
 use tokio::net::TcpListener;
@@ -50,6 +52,8 @@ pub struct Sources {
     /// The connections of the configuration: shown even while Postgres, which knows them too, is
     /// away.
     pub lanes: Vec<Lane>,
+    /// Their quotas, by which it is told when a scan will end.
+    pub limits: BTreeMap<Lane, LaneLimits>,
 }
 
 /// What the handlers need.
@@ -74,11 +78,12 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         .context("postgres.url: the server cannot be reached")?;
     let queue = open_queue(config, config.redis.wait).await?;
     let lanes = config.connections.keys().cloned().collect();
+    let limits = configured_limits(config);
     let listen = config.console.listen;
     let listener =
         TcpListener::bind(listen).await.with_context(|| format!("cannot listen on {listen}"))?;
     tracing::info!(%listen, "showing pages");
-    serve(listener, Sources { db, queue, lanes }, &config.console, lifecycle).await
+    serve(listener, Sources { db, queue, lanes, limits }, &config.console, lifecycle).await
 }
 
 /// The same on a socket that is bound already.

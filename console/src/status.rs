@@ -4,8 +4,10 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::time::Duration;
 
+use common::fleet::page_pace;
 use common::ids::{Lane, RecordType};
 use common::queue::Depths;
+use common::quota::LaneLimits;
 use common::store::alerts::{self, Alert};
 use common::store::bulk_runs::{self, BulkRun};
 use common::store::overview::{self, Overview, RecordCounts};
@@ -220,7 +222,9 @@ impl Status {
             }
         }
         let alerts = Some(told.alerts.into_iter().map(Notable::from).collect());
-        let bulk_runs = Some(told.runs.into_iter().map(|run| Run::new(run, told.at)).collect());
+        let bulk_runs = Some(
+            told.runs.into_iter().map(|run| Run::new(run, &sources.limits, told.at)).collect(),
+        );
         Self { at: Some(told.at), postgres, redis, connections, alerts, bulk_runs }
     }
 
@@ -411,10 +415,11 @@ impl Run {
         self.confidence.map_or_else(|| "–".to_owned(), words::percent)
     }
 
-    fn new(run: BulkRun, now: Timestamp) -> Self {
+    fn new(run: BulkRun, limits: &BTreeMap<Lane, LaneLimits>, now: Timestamp) -> Self {
+        let pace = page_pace(limits, &run.lane, &run.record_type);
         Self {
             expected_pages: run.expected_pages,
-            ends_at: run.ends_at(now, Duration::ZERO),
+            ends_at: run.ends_at(now, pace),
             confidence: run.audit.map(|audit| audit.confidence),
             audit_samples: run.audit.map(|audit| audit.samples),
             id: run.id.0,

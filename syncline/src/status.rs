@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use clap::Args;
 use common::config::Config;
+use common::fleet;
 use common::store;
 use common::store::bulk_runs::{self, BulkRun, RunAudit, State};
 use common::store::connections::{self, Connection};
@@ -45,6 +46,8 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let quality = quality::latest(&db, QUALITY_HOURS).await?;
     let flipping = flipping_fields::all(&db, LATEST_RUNS).await?;
     let now = store::now(&db).await?;
+    let limits = fleet::configured_limits(config);
+    let pace = |run: &BulkRun| fleet::page_pace(&limits, &run.lane, &run.record_type);
     Ok(if arguments.json {
         Answer::json(&to_json(
             &connections,
@@ -53,6 +56,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
             &quality,
             &flipping,
             leadership.as_ref(),
+            pace,
             now,
         ))
     } else {
@@ -63,7 +67,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
             ("Backlog, and drift of the last hour", backlog(&overview.backlog)),
             ("Drift by random samples, last day", quality_table(&quality)),
             ("Fields that change back and forth", flipping_table(&flipping)),
-            ("Bulk runs", bulk_runs_table(&runs, now)),
+            ("Bulk runs", bulk_runs_table(&runs, pace, now)),
             ("Scheduler", scheduler(leadership.as_ref())),
         ];
         let section = |(title, table): (&str, String)| format!("{title}\n\n{table}");
@@ -131,7 +135,12 @@ fn backlog(backlog: &[Backlog]) -> String {
     draw(columns, backlog.iter().map(row), "there are no connections yet")
 }
 
-fn bulk_runs_table(runs: &[BulkRun], now: Timestamp) -> String {
+/// - `pace`: the shortest time between two pages that the quotas of a run allow.
+fn bulk_runs_table(
+    runs: &[BulkRun],
+    pace: impl Fn(&BulkRun) -> Duration,
+    now: Timestamp,
+) -> String {
     let columns = [
         Column::Number("Run"),
         Column::Text("Connection"),
@@ -160,7 +169,7 @@ fn bulk_runs_table(runs: &[BulkRun], now: Timestamp) -> String {
             run.records_seen.to_string(),
             run.records_changed.to_string(),
             instant(run.started_at),
-            run.ends_at(now, Duration::ZERO).map_or_else(String::new, instant),
+            run.ends_at(now, pace(run)).map_or_else(String::new, instant),
             run.audit.map_or_else(String::new, confidence),
             run.reason.clone().unwrap_or_default(),
         ]
@@ -192,6 +201,7 @@ fn to_json(
     quality: &[Quality],
     flipping: &[FlippingField],
     leadership: Option<&Leadership>,
+    pace: impl Fn(&BulkRun) -> Duration,
     now: Timestamp,
 ) -> Value {
     let records = overview.records.iter().map(|count| {
@@ -235,7 +245,7 @@ fn to_json(
             "finished_at": run.finished_at,
             "reason": run.reason,
             "expected_pages": run.expected_pages,
-            "ends_at": run.ends_at(now, Duration::ZERO),
+            "ends_at": run.ends_at(now, pace(run)),
             "confidence": run.audit.map(|audit| audit.confidence),
             "audit_samples": run.audit.map(|audit| audit.samples),
             "audit_wrong": run.audit.map(|audit| audit.wrong),

@@ -6,8 +6,8 @@ use tests::config_file::KLAVIYO;
 use tests::scene::{Scene, Setup};
 
 use crate::verbs::{
-    NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, arrived, delete, held, history, hold, mirrored,
-    records, requests, scan,
+    NO_SPOT_CHECKS, SCAN_EVENTBRITE, SCAN_PROFILES, an_hour_passes, arrived, delete, edit_silently,
+    held, history, hold, lists_are_an_hour_old, mirrored, records, requests, scan, scans_done,
 };
 
 fn scanned() -> Setup {
@@ -94,5 +94,40 @@ async fn a_full_scan_finds_what_is_gone_and_marks_it_after_two_looks(
     let drift = "select count(*) from drift_events
                   where kind = 'deleted' and found_by = 'bulk' and repaired_at is not null";
     assert_eq!(scene.count(drift).await?, 1);
+    Ok(())
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn times_of_change_that_lie_in_the_future_hide_nothing_from_the_next_list(
+    db: PgPool,
+) -> anyhow::Result<()> {
+    let mut setup =
+        Setup { settings: NO_SPOT_CHECKS.to_owned(), ..Setup::of(&[Platform::Klaviyo]) };
+    setup.klaviyo = format!("{}\n{SCAN_PROFILES}", setup.klaviyo);
+    setup.simulator.klaviyo.profiles = 6;
+    // Every other profile says that it was changed years from now.
+    setup.simulator.klaviyo.account.switches.updated_ahead_seconds = 10 * 365 * 86_400;
+    let mut scene = Scene::new(db, setup).await?;
+    scene.start_scheduler();
+    scene.start_worker();
+    scene.becomes_true().await?;
+    scans_done(&mut scene, 1).await?;
+    let future = "select count(*) from bulk_runs where latest_version > clock_timestamp()";
+    assert_eq!(scene.count(future).await?, 1, "the platform says so");
+    scene.stop().await?;
+
+    an_hour_passes(&scene).await?;
+    lists_are_an_hour_old(&scene).await?;
+    let profiles = records(&scene, RecordType::Profile);
+    for profile in &profiles {
+        edit_silently(&scene, RecordType::Profile, Some(profile))?;
+    }
+    scene.start_scheduler();
+    scene.start_worker();
+    mirrored(&mut scene, &profiles).await?;
+    let found = "select count(*) from drift_events where found_by = 'bulk'";
+    assert_eq!(scene.count(found).await?, 6);
+    let clamped = "select count(*) from bulk_runs where watermark > started_at";
+    assert_eq!(scene.count(clamped).await?, 0);
     Ok(())
 }

@@ -119,6 +119,12 @@ async fn what_lost_webhooks_would_have_told_is_read_in_a_list_that_the_planner_b
     scene.start_scheduler();
     scene.start_worker();
     mirrored(&mut scene, edited).await?;
+    // It began five minutes before the last one, for clocks and late writes.
+    let overlap = "select count(*) from bulk_runs as listing join bulk_runs as whole
+                       on whole.mode = 'full'
+                    where listing.mode = 'changes'
+                      and listing.changed_since = whole.watermark - interval '5 minutes'";
+    assert_eq!(scene.count(overlap).await?, 1);
 
     // One page, though 250 records are three; and no look beside it, not even for an audit.
     let planned = "select count(*) from bulk_runs

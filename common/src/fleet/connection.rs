@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use secrecy::{ExposeSecret, SecretString};
@@ -15,7 +16,7 @@ use super::clients::{OfClient, overbooked_clients};
 use super::tokens::{Application, Renewals, StoredToken};
 use crate::config::{Config, ConnectionConfig, OAuthSecrets};
 use crate::credentials::{Keyring, OpenError, Place};
-use crate::ids::{ConnectionId, Lane};
+use crate::ids::{ConnectionId, Lane, RecordType};
 use crate::platform::{self, Account, Endpoint, OAuthEndpoint, Platform, RecordKind, Token};
 use crate::quota::LaneLimits;
 use crate::store::connections::{self, NewConnection};
@@ -387,6 +388,28 @@ pub fn no_endpoint(lane: &Lane) -> [u8; 32] {
 fn unknown(lane: &Lane) -> anyhow::Error {
     let names: Vec<&str> = platform::all().iter().map(|platform| platform.name()).collect();
     anyhow!("connections.{lane}: no such platform; there are {}", names.join(", "))
+}
+
+/// The quotas of each connection of the configuration, where these make sense.
+pub fn configured_limits(config: &Config) -> BTreeMap<Lane, LaneLimits> {
+    let of = |(lane, connection): (&Lane, &ConnectionConfig)| {
+        let platform = platform::named(lane.platform())?;
+        Some((lane.clone(), limits(platform, connection).ok()?))
+    };
+    config.connections.iter().filter_map(of).collect()
+}
+
+/// The shortest time between two pages of a scan that the quotas of its connection allow in the long
+/// run: those in `configured`, else the usual ones of its platform.
+pub fn page_pace(
+    configured: &BTreeMap<Lane, LaneLimits>,
+    lane: &Lane,
+    record_type: &RecordType,
+) -> Duration {
+    let page = format!("scan@{record_type}");
+    let usual = || platform::named(lane.platform()).map(|platform| platform.limits());
+    let limits = configured.get(lane).cloned().or_else(usual);
+    limits.map_or(Duration::ZERO, |limits| limits.pace(&page))
 }
 
 /// The platform's quotas with those of the configuration in their place. One that the platform

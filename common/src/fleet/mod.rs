@@ -11,7 +11,9 @@ mod tokens;
 
 pub use budget::{ErrorBudgets, Payer, SPENT, Standing};
 pub use clients::{OfClient, overbooked_clients};
-pub use connection::{Connection, Connections, endpoint_hash, limits, no_endpoint};
+pub use connection::{
+    Connection, Connections, configured_limits, endpoint_hash, limits, no_endpoint, page_pace,
+};
 pub use health::{Health, serve_health};
 pub use opening::{open_connection, open_lane};
 pub use process::process_main;

@@ -154,4 +154,11 @@ impl LaneLimits {
             .filter(move |(index, _)| some.is_none_or(|some| some.contains(index)))
             .map(|(_, quota)| quota)
     }
+
+    /// The shortest time between two requests of this kind that their quotas allow in the long run.
+    pub fn pace(&self, kind: &str) -> Duration {
+        let cost = self.kinds.get(kind).map_or(1, |limits| limits.cost);
+        let between = |quota: &Quota| quota.window.saturating_mul(cost) / quota.limit.max(1);
+        self.drawn_on(kind).map(between).max().unwrap_or_default()
+    }
 }

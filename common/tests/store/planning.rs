@@ -76,7 +76,8 @@ async fn what_comes_due_first_is_read_from_the_index_that_is_made_for_it(db: PgP
     for (arguments, has_array) in [("1, 100", false), ("'{1, 2, 3}'", true)] {
         let name: String = sqlx::query_scalar(
             "select name from pg_prepared_statements
-              where statement like '%from external_integrations%order by next_check_at%'
+              where statement like '%from external_integrations%order by next_check_at limit%'
+                and statement not like '%pg_prepared_statements%'
                 and (statement like '%unnest%') = $1",
         )
         .bind(has_array)

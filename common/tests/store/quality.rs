@@ -97,6 +97,30 @@ async fn a_sample_counts_only_when_nothing_told_of_it_and_it_is_old_enough(db: P
 }
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_page_of_a_scan_is_a_look_at_all_that_it_shows(db: PgPool) {
+    let scene = Scene::new(db).await;
+    scene.drawn(&["right", "wrong"]).await;
+    for (id, hash) in [("right", 1), ("wrong", 2)] {
+        scene.sample(100, found(id, hash), Trigger::Bulk).await;
+    }
+    // It judges samples,
+    let verdicts = scene.verdicts().await;
+    assert_eq!(verdicts["right"].as_deref(), Some("right"));
+    assert_eq!(verdicts["wrong"].as_deref(), Some("wrong"));
+    // verifies, teaches, and plans the next look.
+    let looked: i64 = sqlx::query_scalar(
+        "select count(*) from external_integrations
+          where last_verified_at = $1 and next_check_at >= $1 and evidence is not null
+            and checks = 2",
+    )
+    .bind(jiff_sqlx::Timestamp::from(scene.at(100)))
+    .fetch_one(&scene.db)
+    .await
+    .unwrap();
+    assert_eq!(looked, 2);
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn a_read_that_may_lag_behind_our_own_write_is_not_held_against_us(db: PgPool) {
     let scene = Scene::new(db).await;
     scene.drawn(&["a"]).await;

@@ -1,5 +1,6 @@
 //! What the page and the API say.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use axum::http::StatusCode;
@@ -222,7 +223,8 @@ async fn without_postgres_the_page_says_so_and_shows_what_waits(db: PgPool) {
     let scene = Scene::new(db).await;
     scene.enqueue("klaviyo/main", "profile:a", Priority::Webhook).await;
     let lanes = vec![lane("klaviyo/main")];
-    let sources = Sources { db: nowhere(), queue: scene.queue.clone(), lanes };
+    let sources =
+        Sources { db: nowhere(), queue: scene.queue.clone(), lanes, limits: BTreeMap::new() };
     let console = console::router(sources, &config(""), &Health::default());
 
     let page = send(&console, get("/")).await;
@@ -240,7 +242,7 @@ async fn without_postgres_the_page_says_so_and_shows_what_waits(db: PgPool) {
 #[sqlx::test(migrations = false)]
 async fn a_database_that_was_not_migrated_is_named_as_the_trouble(db: PgPool) {
     let url = std::env::var("REDIS_URL").unwrap();
-    let sources = Sources { db, queue: queue(&url), lanes: Vec::new() };
+    let sources = Sources { db, queue: queue(&url), lanes: Vec::new(), limits: BTreeMap::new() };
     let console = console::router(sources, &config(""), &Health::default());
     let page = send(&console, get("/")).await;
     assert!(page.body.contains("does not exist"), "{}", page.body);

@@ -69,7 +69,12 @@ impl Scene {
     }
 
     pub(crate) fn sources(&self) -> Sources {
-        Sources { db: self.db.clone(), queue: self.queue.clone(), lanes: Vec::new() }
+        Sources {
+            db: self.db.clone(),
+            queue: self.queue.clone(),
+            lanes: Vec::new(),
+            limits: BTreeMap::new(),
+        }
     }
 
     /// A console that starts now, so that it keeps nothing from before.

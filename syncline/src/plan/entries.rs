@@ -74,9 +74,11 @@ impl Entry {
 
 /// Reads them; an error names the entry, counted from 1.
 pub(crate) fn read(path: &Path) -> anyhow::Result<Vec<Entry>> {
-    let name = path.display().to_string();
+    let is_standard_input = path.as_os_str() == "-";
+    let name =
+        if is_standard_input { "standard input".to_owned() } else { path.display().to_string() };
     let mut text = String::new();
-    let reading = if name == "-" {
+    let reading = if is_standard_input {
         io::stdin().take(LONGEST + 1).read_to_string(&mut text)
     } else {
         let file = File::open(path).with_context(|| format!("{name} cannot be opened"))?;
@@ -100,12 +102,19 @@ fn parse(text: &str) -> anyhow::Result<Vec<Entry>> {
             // Line and column would be those inside the entry.
             let told = error.to_string();
             let what = told.split(" at line ").next().unwrap_or_default();
+            let what = what.replace("expected f64", "expected a number");
+            let what = what.replace("expected u64", "expected a whole number");
             anyhow!("entry {number} of {of}: {what}")
         })?;
         entry.check().map_err(|what| anyhow!("entry {number} of {of}: {what}"))?;
         Ok(entry)
     };
-    raw.iter().enumerate().map(entry).collect()
+    let entries = raw.iter().enumerate().map(entry).collect::<anyhow::Result<Vec<Entry>>>()?;
+    ensure!(
+        entries.iter().any(|entry| entry.weight > 0.0),
+        "every weight is 0, so nothing counts: give at least one record a weight"
+    );
+    Ok(entries)
 }
 
 #[cfg(test)]
@@ -138,6 +147,19 @@ mod tests {
             let error = parse(&format!("[{first}, {second}]")).unwrap_err().to_string();
             assert!(error.starts_with(told), "{second}: {error}");
         }
+        for (number, told) in [("null", "a number"), ("{}", "a number"), ("\"x\"", "a number")] {
+            let entry = format!(r#"[{{"rate_per_day": {number}}}]"#);
+            let error = parse(&entry).unwrap_err().to_string();
+            assert!(error.ends_with(&format!("expected {told}")), "{error}");
+        }
+        for count in ["1.5", "1e30", "-1"] {
+            let entry = format!(r#"[{{"rate_per_day": 1, "count": {count}}}]"#);
+            let error = parse(&entry).unwrap_err().to_string();
+            assert!(error.ends_with("expected a whole number"), "{error}");
+        }
+        let weightless = r#"[{"rate_per_day": 1, "weight": 0}, {"rate_per_day": 2, "weight": 0}]"#;
+        let error = parse(weightless).unwrap_err().to_string();
+        assert!(error.starts_with("every weight is 0"), "{error}");
         for none in ["", "{}", "[", "[]"] {
             assert!(parse(none).is_err(), "{none} was accepted");
         }

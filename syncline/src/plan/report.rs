@@ -52,8 +52,13 @@ impl<'a> Report<'a> {
         }
     }
 
-    fn records(&self) -> f64 {
-        self.population.iter().map(|group| group.count).sum()
+    fn records(&self) -> u64 {
+        self.entries.iter().fold(0, |sum, entry| sum.saturating_add(entry.count))
+    }
+
+    /// lambda; 0 where no look is worth anything.
+    fn price(&self) -> f64 {
+        if self.found.price > f64::MIN_POSITIVE { self.found.price } else { 0.0 }
     }
 
     /// The age at which each entry's records are looked at, in days.
@@ -64,7 +69,7 @@ impl<'a> Report<'a> {
     pub(crate) fn to_json(&self) -> Value {
         let ages: Vec<_> = self.ages().collect();
         let mut value = json!({
-            "lambda": self.found.price,
+            "lambda": self.price(),
             "fresh_share": self.found.fresh_share,
             "stale_share": 1.0 - self.found.fresh_share,
             "uniform_fresh_share": self.uniform_fresh_share,
@@ -103,7 +108,7 @@ impl<'a> Report<'a> {
                 percent(self.uniform_fresh_share),
                 percent(1.0 - self.uniform_fresh_share)
             ),
-            format!("lambda         {:.6e} weighted days of freshness a look", self.found.price),
+            format!("lambda         {} weighted days of freshness a look", short(self.price())),
             String::new(),
             self.table(),
         ]);
@@ -184,8 +189,45 @@ fn days(days: f64) -> String {
     }
 }
 
-/// Four digits or so.
+/// Four digits or so, written out where that is not too long.
 fn short(number: f64) -> String {
-    let text = if number >= 100.0 { format!("{number:.1}") } else { format!("{number:.3}") };
+    let text = match number {
+        _ if number >= 1e15 => return format!("{number:.3e}"),
+        _ if number >= 100.0 => format!("{number:.1}"),
+        _ if number >= 1.0 || number == 0.0 => format!("{number:.3}"),
+        _ if number >= 1e-6 => {
+            // The fourth digit that is not 0.
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "4 to 9")]
+            let digits = (3.0 - number.log10().floor()) as usize;
+            format!("{number:.digits$}")
+        }
+        _ => return format!("{number:.3e}"),
+    };
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_out_and_none_that_is_small_is_shown_as_nothing() {
+        for (number, written) in [
+            (0.0, "0"),
+            (0.5, "0.5"),
+            (1.0 / 3.0, "0.3333"),
+            (0.000_028_571, "0.00002857"),
+            (0.000_999_96, "0.001"),
+            (2e-18, "2.000e-18"),
+            (3.0, "3"),
+            (99.9999, "100"),
+            (8_641.118, "8641.1"),
+            (5_787_033_178.2, "5787033178.2"),
+            (1.5e20, "1.500e20"),
+        ] {
+            assert_eq!(short(number), written, "{number}");
+        }
+        assert_eq!(rate(0.000_028_571), "0.00002857/day");
+        assert_eq!(days(1e-12), "8.640e-8 s");
+    }
 }

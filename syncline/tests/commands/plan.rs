@@ -50,3 +50,43 @@ fn a_person_reads_a_table_and_what_is_wrong_with_the_file() {
     assert_eq!(refused.code, 1);
     assert!(refused.err.contains("entry 2 of 2: recall is 2"), "{refused:?}");
 }
+
+#[test]
+fn where_there_is_nothing_to_look_for_the_price_is_nothing() {
+    // A recall of 1, and records that never change.
+    let records = r#"[{"rate_per_day": 3, "recall": 1}, {"rate_per_day": 0, "count": 7}]"#;
+    for question in [["--budget", "1000/hour"], ["--target", "0.9"]] {
+        let all = [&["plan", "--records", "-", "--json"][..], &question].concat();
+        let answer = syncline(&all, &[], records.as_bytes()).json();
+        assert_eq!(answer["lambda"], 0.0, "{answer}");
+        assert_eq!((&answer["fresh_share"], &answer["records"]), (&1.0.into(), &8.into()));
+        assert_eq!(answer["looks_per_day"], serde_json::json!([0.0, 0.0]));
+    }
+}
+
+#[test]
+fn a_question_that_makes_no_sense_is_refused_with_a_reason() {
+    let ask = |more: &[&str], records: &str| {
+        let all = [&["plan", "--records", "-"][..], more].concat();
+        syncline(&all, &[], records.as_bytes())
+    };
+    let one = r#"[{"rate_per_day": 3}]"#;
+    let budget = ["--budget", "1/day"];
+    for (more, records, code, told) in [
+        (&budget[..], "[]", 1, "standard input: the array is empty"),
+        (&budget, r#"[{"rate_per_day": 3, "weight": 0}]"#, 1, "every weight is 0"),
+        (&budget, r#"[{"rate_per_day": 3, "count": 1e30}]"#, 1, "expected a whole number"),
+        (&[], one, 2, "--budget <LOOKS/TIME>|--target <SHARE>"),
+        (&["--budget", "1/day", "--target", "0.9"], one, 2, "cannot be used with"),
+        (&["--target", "1"], one, 2, "above 0 and below 1"),
+        (&["--budget", "1"], one, 2, "is no rate"),
+    ] {
+        let answer = ask(more, records);
+        assert_eq!(answer.code, code, "{records}: {answer:?}");
+        assert!(answer.err.contains(told), "{records}: {answer:?}");
+        assert_eq!(answer.out, "");
+    }
+    let missing = syncline(&["plan", "--records", "/nowhere", "--budget", "1/day"], &[], b"");
+    assert_eq!(missing.code, 1);
+    assert!(missing.err.contains("/nowhere cannot be opened"), "{missing:?}");
+}

@@ -331,3 +331,54 @@ async fn end(
 fn moved(run: RunId, rows: u64) -> Result<(), StoreError> {
     if rows == 1 { Ok(()) } else { Err(StoreError::RunMovedOn(run)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_second(1_800_000_000 + seconds).unwrap()
+    }
+
+    /// A run that began at 0, of as many pages as the last one of its kind, 100.
+    fn run(pages: i32, moved: i64) -> BulkRun {
+        BulkRun {
+            id: RunId(1),
+            connection: ConnectionId(1),
+            lane: "klaviyo/main".parse().unwrap(),
+            record_type: "profile".into(),
+            mode: Mode::Full,
+            state: State::Running,
+            changed_since: None,
+            cursor: None,
+            pages,
+            records_seen: 0,
+            records_changed: 0,
+            watermark: None,
+            started_at: at(0),
+            moved_at: at(moved),
+            finished_at: None,
+            reason: None,
+            expected_pages: Some(100),
+            planned: false,
+            audit: None,
+        }
+    }
+
+    #[test]
+    fn a_scan_goes_on_at_its_pace_but_not_faster_than_its_quota() {
+        let second = Duration::from_secs(1);
+        let ends = |run: &BulkRun, pace| run.ends_at(at(50), pace);
+        // 10 pages in 40 s: the other 90 take 360.
+        assert_eq!(ends(&run(10, 40), second), Some(at(410)));
+        // The first went out in a burst; its quota is a page in 10 s.
+        assert_eq!(ends(&run(10, 5), 10 * second), Some(at(950)));
+        // Nothing was read yet.
+        assert_eq!(ends(&run(0, 0), 2 * second), Some(at(250)));
+        // There are more pages than the last time: at least this one.
+        assert_eq!(ends(&run(120, 120), second), Some(at(51)));
+        let unknown = BulkRun { expected_pages: None, ..run(10, 40) };
+        let done = BulkRun { state: State::Done, ..run(100, 40) };
+        assert_eq!((ends(&unknown, second), ends(&done, second)), (None, None));
+    }
+}

@@ -251,8 +251,8 @@ pub(super) fn later(at: Timestamp, by: Duration) -> Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use common::freshness::Observation;
     use common::freshness::grid::GridEvidence;
+    use common::freshness::{NoticeCounts, Observation};
 
     use super::*;
 
@@ -356,5 +356,47 @@ mod tests {
         let choice = choose(&rows, std::slice::from_ref(&kind), now(), 1e-11, 10.0, HOUR);
         assert!(choice.chosen.is_empty());
         assert_eq!(choice.moved[0].next_check_at, end);
+    }
+
+    #[test]
+    fn where_webhooks_fail_the_same_records_are_due_sooner_and_more_of_them_at_once() {
+        let mut trusted = kind(1, 1e-4);
+        trusted.habits.counts = NoticeCounts {
+            announced: 990.0,
+            expected: 990.0,
+            silent: 10.0,
+            silent_exposure: 990.0,
+            false_notices: 0.0,
+            exposure_days: 1e4,
+        };
+        assert!(trusted.habits.notices().recall() > 0.95, "{:?}", trusted.habits.notices());
+        let mut failing = trusted.clone();
+        failing.habits.outage = true;
+        let rows: Vec<_> = (0..200)
+            .map(|n| record(&n.to_string(), n % 2 == 0, HOUR * (n % 20), &trusted))
+            .collect();
+        let sooner = rows.iter().all(|row| {
+            explores(&row.external_id, row.last_verified_at)
+                || next_look(row, &failing, 1) < next_look(row, &trusted, 1)
+        });
+        assert!(sooner, "each but those that are looked at to learn");
+        let chosen = |kind: &Kind| {
+            choose(&rows, std::slice::from_ref(kind), now(), 1e-4, 1e3, HOUR).chosen.len()
+        };
+        let (before, after) = (chosen(&trusted), chosen(&failing));
+        assert!(after > before + before / 2, "{after} instead of {before}");
+    }
+
+    #[test]
+    fn the_least_of_the_chosen_requests_is_told_where_not_all_found_room() {
+        let kind = kind(1, 1e-11);
+        let rows: Vec<_> =
+            (1..=20).map(|n| record(&n.to_string(), true, HOUR * n, &kind)).collect();
+        let choose =
+            |requests| choose(&rows, std::slice::from_ref(&kind), now(), 1e-11, requests, HOUR);
+        assert_eq!(choose(30.0).marginal, None);
+        assert_eq!(choose(0.0).marginal, None);
+        let (some, few) = (choose(15.0).marginal.unwrap(), choose(5.0).marginal.unwrap());
+        assert!(some < few, "{some} is the fifteenth, {few} the fifth");
     }
 }

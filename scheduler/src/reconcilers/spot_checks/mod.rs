@@ -28,7 +28,7 @@ use common::queue::Depths;
 use common::store::bulk_runs::{self, Mode, NewRun};
 use common::store::habits::{Planning, TypeHabits};
 use common::store::lane_prices::{self, LanePrice};
-use common::store::records;
+use common::store::records::{self, PlannedRecord};
 use jiff::Timestamp;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
@@ -36,7 +36,7 @@ use tracing::info;
 
 use crate::Reconcile;
 use audit::Audit;
-use choose::{Kind, choose, later};
+use choose::{Choice, Kind, choose, later};
 use lists::{Reading, worth_reading};
 use memory::Memory;
 use room::{MOST_WAITING, left_over, requests_within};
@@ -66,6 +66,13 @@ pub struct SpotChecks {
     tick: Duration,
     audit: Audit,
     lanes: HashMap<ConnectionId, Memory>,
+}
+
+/// What a pass chose in a lane, and from what.
+struct Chosen<'a> {
+    rows: &'a [PlannedRecord],
+    kinds: &'a [Kind],
+    choice: &'a Choice,
 }
 
 impl SpotChecks {
@@ -148,27 +155,8 @@ impl SpotChecks {
 
         let since_seen = seen_at.map_or(0.0, |at| now.duration_since(at).as_secs_f64());
         let seen_hours = (since_seen / 3_600.0).clamp(0.0, 0.1);
-        let mut drawn = 0;
-        for kind in &kinds {
-            let looks = choice.chosen.iter().filter_map(|place| rows.get(*place));
-            let looks = looks.filter(|row| row.record_type == kind.record_type).count();
-            let lately = known.lately.get(&(connection.id, kind.record_type.clone()));
-            let listed_at = lately.filter(|_| kind.lists_edits).and_then(|run| run.done_began_at);
-            let population = self.audit.population(db, connection, kind, listed_at, now).await?;
-            #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-            let looks = looks as f64;
-            drawn += self.audit.draw(db, connection, kind, population, looks, seen_hours).await?;
-            if let Some(lately) = lately.filter(|_| population.taken_at == now) {
-                let hour = Duration::from_hours(1).as_secs_f64() / self.horizon.as_secs_f64();
-                let per_hour = kind.requests * hour;
-                let overlap = self.overlap;
-                let reading =
-                    worth_reading(kind, &population, lately, &choice, per_hour, overlap, now);
-                if let Some(reading) = reading {
-                    self.read_list(connection, kind, reading).await?;
-                }
-            }
-        }
+        let chosen = Chosen { rows: &rows, kinds: &kinds, choice: &choice };
+        let drawn = self.draw_and_read(connection, known, &chosen, seen_hours, now).await?;
         if signs.has_samples || drawn > 0 {
             let looks = capacity * looks_per_request;
             let samples = self.audit.waiting(db, connection, looks).await?;
@@ -196,6 +184,41 @@ impl SpotChecks {
         Ok(added)
     }
 
+    /// Draws audit samples of each type, and once a minute weighs its lists. How many were drawn.
+    ///
+    /// - `seen_hours`: since the lane was seen to last.
+    async fn draw_and_read(
+        &mut self,
+        connection: &Connection,
+        known: &Known,
+        chosen: &Chosen<'_>,
+        seen_hours: f64,
+        now: Timestamp,
+    ) -> anyhow::Result<u64> {
+        let db = &self.fleet.db.clone();
+        let Chosen { rows, kinds, choice } = chosen;
+        let mut drawn = 0;
+        for kind in *kinds {
+            let looks = choice.chosen.iter().filter_map(|place| rows.get(*place));
+            let looks = looks.filter(|row| row.record_type == kind.record_type).count();
+            let lately = known.lately.get(&(connection.id, kind.record_type.clone()));
+            let listed_at = lately.filter(|_| kind.lists_edits).and_then(|run| run.done_began_at);
+            let population = self.audit.population(db, connection, kind, listed_at, now).await?;
+            #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+            let looks = looks as f64;
+            drawn += self.audit.draw(db, connection, kind, population, looks, seen_hours).await?;
+            let Some(lately) = lately.filter(|_| population.taken_at == now) else { continue };
+            let hour = Duration::from_hours(1).as_secs_f64() / self.horizon.as_secs_f64();
+            let per_hour = kind.requests * hour;
+            let reading =
+                worth_reading(kind, &population, lately, choice, per_hour, self.overlap, now);
+            if let Some(reading) = reading {
+                self.read_list(connection, kind, reading).await?;
+            }
+        }
+        Ok(drawn)
+    }
+
     /// What is known of each mirrored type.
     fn kinds(
         &self,
@@ -220,7 +243,7 @@ impl SpotChecks {
                 let page = format!("scan@{}", kind.name);
                 let scanned_by = run
                     .filter(|run| run.mode == Mode::Full)
-                    .and_then(|run| run.ends_at(now, pace(&connection.limits, &page)))
+                    .and_then(|run| run.ends_at(now, connection.limits.pace(&page)))
                     .filter(|end| *end <= later(now, SCAN_SOON));
                 Kind {
                     requests: requests_within(&connection.limits, kind.name, self.horizon).max(1.0),
@@ -294,12 +317,6 @@ fn waiting(depths: &Depths) -> f64 {
     #[expect(clippy::cast_precision_loss, reason = "some thousand")]
     let waiting = spot_checks as f64;
     waiting
-}
-
-/// The shortest time between two requests of a kind that its quotas allow in the long run.
-fn pace(limits: &common::quota::LaneLimits, kind: &str) -> Duration {
-    let between = |quota: &common::quota::Quota| quota.window / quota.limit.max(1);
-    limits.drawn_on(kind).map(between).max().unwrap_or_default()
 }
 
 fn whole(number: f64) -> u32 {
