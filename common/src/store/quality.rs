@@ -229,7 +229,7 @@ pub(super) async fn judge(
         let Some(verdict) = verdict(batch, judged, drift) else { continue };
         ids.push(judged.external_id());
         verdicts.push(verdict);
-        versions.push(judged.version().map(jiff_sqlx::Timestamp::from));
+        versions.push(judged.believable_version(batch).map(jiff_sqlx::Timestamp::from));
     }
     if ids.is_empty() {
         return Ok(());

@@ -23,6 +23,8 @@ const SET_ASIDE: Duration = Duration::from_mins(10);
 
 /// How long a record that we no longer get at is left out of the spot checks.
 const LEFT_ALONE: Duration = Duration::from_hours(24);
+/// A platform's clock is not further ahead of ours than this.
+const MOST_AHEAD: SignedDuration = SignedDuration::from_mins(5);
 /// Siblings that one write sets aside.
 const MOST_SIBLINGS: i64 = 10_000;
 
@@ -53,15 +55,21 @@ impl<'a> Judged<'a> {
         }
     }
 
-    /// Whether the platform says that the record changed less than `batch.young` ago.
+    /// Whether the platform says that the record changed less than `batch.young` ago. Its clock may
+    /// be ahead by as much; what is to change later than that says nothing.
     pub(in crate::store) fn is_young(&self, batch: &WriteBatch) -> bool {
         let Some(changed_at) = self.version() else { return false };
         let young = SignedDuration::try_from(batch.young).unwrap_or(SignedDuration::MAX);
-        batch.fetched_at.duration_since(changed_at) < young
+        batch.fetched_at.duration_since(changed_at).abs() < young
     }
 
-    /// When the record last changed, in the platform's own words.
-    pub(in crate::store) fn version(&self) -> Option<Timestamp> {
+    /// When the record last changed, in the platform's own words; `None` also where that lies
+    /// further in the future than a clock is wrong.
+    pub(in crate::store) fn believable_version(&self, batch: &WriteBatch) -> Option<Timestamp> {
+        self.version().filter(|version| version.duration_since(batch.fetched_at) < MOST_AHEAD)
+    }
+
+    fn version(&self) -> Option<Timestamp> {
         match self.look.finding {
             Finding::Found { remote_version, .. } => remote_version,
             _ => None,
