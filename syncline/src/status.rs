@@ -47,7 +47,8 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
     let flipping = flipping_fields::all(&db, LATEST_RUNS).await?;
     let now = store::now(&db).await?;
     let limits = fleet::configured_limits(config);
-    let pace = |run: &BulkRun| fleet::page_pace(&limits, &run.lane, &run.record_type);
+    let ends_at =
+        |run: &BulkRun| run.ends_at(now, fleet::page_pace(&limits, &run.lane, &run.record_type));
     Ok(if arguments.json {
         Answer::json(&to_json(
             &connections,
@@ -56,8 +57,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
             &quality,
             &flipping,
             leadership.as_ref(),
-            pace,
-            now,
+            ends_at,
         ))
     } else {
         let sections = [
@@ -67,7 +67,7 @@ pub(crate) async fn run(config: &Config, arguments: &Arguments) -> anyhow::Resul
             ("Backlog, and drift of the last hour", backlog(&overview.backlog)),
             ("Drift by random samples, last day", quality_table(&quality)),
             ("Fields that change back and forth", flipping_table(&flipping)),
-            ("Bulk runs", bulk_runs_table(&runs, pace, now)),
+            ("Bulk runs", bulk_runs_table(&runs, ends_at)),
             ("Scheduler", scheduler(leadership.as_ref())),
         ];
         let section = |(title, table): (&str, String)| format!("{title}\n\n{table}");
@@ -135,12 +135,8 @@ fn backlog(backlog: &[Backlog]) -> String {
     draw(columns, backlog.iter().map(row), "there are no connections yet")
 }
 
-/// - `pace`: the shortest time between two pages that the quotas of a run allow.
-fn bulk_runs_table(
-    runs: &[BulkRun],
-    pace: impl Fn(&BulkRun) -> Duration,
-    now: Timestamp,
-) -> String {
+/// - `ends_at`: when a run will probably end.
+fn bulk_runs_table(runs: &[BulkRun], ends_at: impl Fn(&BulkRun) -> Option<Timestamp>) -> String {
     let columns = [
         Column::Number("Run"),
         Column::Text("Connection"),
@@ -169,7 +165,7 @@ fn bulk_runs_table(
             run.records_seen.to_string(),
             run.records_changed.to_string(),
             instant(run.started_at),
-            run.ends_at(now, pace(run)).map_or_else(String::new, instant),
+            ends_at(run).map_or_else(String::new, instant),
             run.audit.map_or_else(String::new, confidence),
             run.reason.clone().unwrap_or_default(),
         ]
@@ -201,8 +197,7 @@ fn to_json(
     quality: &[Quality],
     flipping: &[FlippingField],
     leadership: Option<&Leadership>,
-    pace: impl Fn(&BulkRun) -> Duration,
-    now: Timestamp,
+    ends_at: impl Fn(&BulkRun) -> Option<Timestamp>,
 ) -> Value {
     let records = overview.records.iter().map(|count| {
         json!({
@@ -245,7 +240,7 @@ fn to_json(
             "finished_at": run.finished_at,
             "reason": run.reason,
             "expected_pages": run.expected_pages,
-            "ends_at": run.ends_at(now, pace(run)),
+            "ends_at": ends_at(run),
             "confidence": run.audit.map(|audit| audit.confidence),
             "audit_samples": run.audit.map(|audit| audit.samples),
             "audit_wrong": run.audit.map(|audit| audit.wrong),

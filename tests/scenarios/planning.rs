@@ -24,6 +24,7 @@ async fn one_lane(db: &PgPool, records: u32, due: u32) -> anyhow::Result<(Lanes,
     let namespace = format!("planning-{}-", Uuid::now_v7());
     let lanes = Lanes::open(&redis_url, &database_url(db), &namespace, 1).await?;
     lanes.mirror(db, lanes.connections[0].0, records, due, 3_600.0).await?;
+    lanes.analyze(db).await?;
     let planner = SpotChecks::new(lanes.fleet.clone(), &lanes.config.scheduler);
     Ok((lanes, planner))
 }
@@ -95,6 +96,7 @@ async fn a_pass_over_idle_lanes_makes_as_many_statements_as_over_one(
     for (connection, _) in &lanes.connections {
         lanes.mirror(&db, *connection, 10, 0, 3_600.0).await?;
     }
+    lanes.analyze(&db).await?;
     let mut planner = SpotChecks::new(lanes.fleet.clone(), &lanes.config.scheduler);
     // The first pass sees to every lane.
     let (added, statements) = pass(&mut planner).await?;

@@ -13,6 +13,9 @@ use sqlx::PgPool;
 
 use crate::config_file::{Addresses, ConfigFolder};
 
+/// Records that are written with one statement.
+const AT_ONCE: usize = 20_000;
+
 /// Such a fleet.
 #[derive(Debug)]
 pub struct Lanes {
@@ -88,23 +91,40 @@ impl Lanes {
             .bind(connection.0)
             .execute(db)
             .await?;
-        sqlx::query(
-            "insert into external_integrations
-                    (connection_id, record_type, external_id, payload, content_hash,
-                     schema_version, flags, fetched_at, fence, first_seen_at, changed_at,
-                     last_verified_at, checks, changes, next_check_at)
-             select $1, 'profile', 'P' || lpad(n::text, 9, '0'), '{}',
-                    decode(repeat('00', 16), 'hex'), 1, 0, day.ago, 1, day.ago, day.ago, day.ago,
-                    1, 0, case when n <= $3 then day.ago
-                               else now() + make_interval(secs => n * $4) end
-               from generate_series(1, $2) as n, (select now() - interval '1 day' as ago) as day",
-        )
-        .bind(connection.0)
-        .bind(i32::try_from(records).context("too many records")?)
-        .bind(i32::try_from(due).context("too many records")?)
-        .bind(apart_seconds)
-        .execute(db)
-        .await?;
+        let records = i32::try_from(records).context("too many records")?;
+        let due = i32::try_from(due).context("too many records")?;
+        // No statement may take longer than any other of the fleet.
+        for first in (1..=records).step_by(AT_ONCE) {
+            let last = first.saturating_add(i32::try_from(AT_ONCE)? - 1).min(records);
+            sqlx::query(
+                "insert into external_integrations
+                        (connection_id, record_type, external_id, payload, content_hash,
+                         schema_version, flags, fetched_at, fence, first_seen_at, changed_at,
+                         last_verified_at, checks, changes, next_check_at)
+                 select $1, 'profile', 'P' || lpad(n::text, 9, '0'), '{}',
+                        decode(repeat('00', 16), 'hex'), 1, 0, day.ago, 1, day.ago, day.ago,
+                        day.ago, 1, 0, case when n <= $4 then day.ago
+                                            else now() + make_interval(secs => n * $5) end
+                   from generate_series($2, $3) as n,
+                        (select now() - interval '1 day' as ago) as day",
+            )
+            .bind(connection.0)
+            .bind(first)
+            .bind(last)
+            .bind(due)
+            .bind(apart_seconds)
+            .execute(db)
+            .await?;
+        }
+        Ok(())
+    }
+
+    /// Has Postgres count what it has, as it does by itself after a while.
+    ///
+    /// # Errors
+    ///
+    /// When the database fails.
+    pub async fn analyze(&self, db: &PgPool) -> anyhow::Result<()> {
         sqlx::query("analyze external_integrations").execute(db).await?;
         Ok(())
     }

@@ -407,7 +407,7 @@ pub fn page_pace(
     record_type: &RecordType,
 ) -> Duration {
     let page = format!("scan@{record_type}");
-    let usual = || platform::named(lane.platform()).map(|platform| platform.limits());
+    let usual = || platform::named(lane.platform()).map(Platform::limits);
     let limits = configured.get(lane).cloned().or_else(usual);
     limits.map_or(Duration::ZERO, |limits| limits.pace(&page))
 }

@@ -31,8 +31,10 @@ pub struct Size {
 
 /// Records of each of the many lanes.
 const FEW: u32 = 100;
-/// Passes that are counted, where nothing is due and where something is.
+/// Passes that are counted among many records.
 const PASSES: u32 = 10;
+/// Postgres counts a scan at the end of its transaction, or a second later.
+const COUNTED_WITHIN: Duration = Duration::from_millis(1_500);
 
 /// # Errors
 ///
@@ -72,6 +74,7 @@ async fn many_lanes(
     for (connection, _) in &lanes.connections {
         lanes.mirror(db, *connection, FEW, 0, 3_600.0).await?;
     }
+    lanes.analyze(db).await?;
     let mut planner = SpotChecks::new(lanes.fleet.clone(), &lanes.config.scheduler);
     // The first pass sees to every lane.
     let first = pass(&mut planner).await?;
@@ -113,6 +116,7 @@ async fn many_records(
     let lanes = Lanes::open(&stores.redis_url, &stores.database_url, &namespace, 1).await?;
     let (connection, _) = lanes.connections.first().context("no lane")?;
     lanes.mirror(db, *connection, size.records, size.records / 20, 30.0).await?;
+    lanes.analyze(db).await?;
     let plan = explain(db, connection.0).await?;
     if show {
         eprintln!("bench: what comes due first is read so:\n{plan}");
@@ -125,6 +129,7 @@ async fn many_records(
         scans,
     );
 
+    tokio::time::sleep(COUNTED_WITHIN).await;
     let before = sequential_scans(db).await?;
     let mut planner = SpotChecks::new(lanes.fleet.clone(), &lanes.config.scheduler);
     pass(&mut planner).await?;
@@ -156,8 +161,7 @@ async fn many_records(
         None,
         float(sum.statements) / f64::from(PASSES),
     );
-    // Statistics are sent at the end of a transaction, or a second later.
-    tokio::time::sleep(Duration::from_millis(1_500)).await;
+    tokio::time::sleep(COUNTED_WITHIN).await;
     let scanned = sequential_scans(db).await? - before;
     #[expect(clippy::cast_precision_loss, reason = "a few")]
     let scanned = scanned as f64;
