@@ -37,7 +37,7 @@ pub struct PriceController {
 }
 
 impl PriceController {
-    /// Begins at `price`: what was stored last, or [`super::optimum`] of a sample.
+    /// Begins at `price`: what was stored last, or [`super::fitting_price`] of a sample.
     pub fn new(price: f64, settings: ControllerSettings) -> Self {
         let price = non_negative(price, PRICE_DAYS.1).max(PRICE_DAYS.0);
         let settings = ControllerSettings {
@@ -50,6 +50,18 @@ impl PriceController {
     /// lambda, in days of freshness times weight.
     pub fn price(&self) -> f64 {
         self.ln_price.exp()
+    }
+
+    /// Follows the price that the budget calls for by what is believed of the records
+    /// ([`super::fitting_price`]): where that moved by a factor, so does this one. What the
+    /// controller has corrected so far, it keeps.
+    ///
+    /// - `factor`: of that price, found anew, over what was found before.
+    pub fn follow(&mut self, factor: f64) {
+        if factor.is_finite() && factor > 0.0 {
+            let ln_price = self.ln_price + factor.ln();
+            self.ln_price = ln_price.clamp(PRICE_DAYS.0.ln(), PRICE_DAYS.1.ln());
+        }
     }
 
     /// ln lambda += k * elapsed * (due - capacity)/capacity, the last factor within -1 and 1.

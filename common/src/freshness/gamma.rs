@@ -3,12 +3,14 @@
 //! Right where webhooks tell the rates, or where the rates of a type are spread evenly. Where
 //! looks are the only evidence and a type has two sorts of record, see [`super::grid`].
 
+use statrs::function::gamma::checked_gamma_lr;
+
 use super::notices::Notices;
 use super::observation::{Belief, Evidence, Observation, kept_after};
 use super::quadrature;
 use super::solve::MAX_AGE_DAYS;
 use super::special::{non_negative, phi};
-use super::value::Gain;
+use super::value::{Gain, MAX_PER_DAY};
 
 /// The rate D is Gamma(shape, exposure): mean shape/exposure, variance shape/exposure^2.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -156,6 +158,17 @@ impl Belief for Gamma {
         let next = 1.0 / (self.shape + 1.0);
         let tail = next * (1.0 + next * (0.5 + next / 6.0));
         (1.0 / (self.shape * self.shape) + tail).sqrt()
+    }
+
+    /// The regularised incomplete gamma function.
+    fn slower_than(&self, per_day: f64) -> f64 {
+        let x = self.exposure_days * non_negative(per_day, MAX_PER_DAY);
+        if x > 0.0 { checked_gamma_lr(self.shape, x).unwrap_or(1.0) } else { 0.0 }
+    }
+
+    /// At the mean rate: the rates of a Gamma that webhooks tell are close to it.
+    fn looks_per_day(&self, notices: &Notices, age_days: f64) -> f64 {
+        notices.habits(self.mean_per_day(), 1.0).looks_per_day(Some(age_days))
     }
 
     fn gain(&self, notices: &Notices, age_days: f64) -> Gain {

@@ -1,18 +1,23 @@
-//! A record's change rate as weights on a fixed grid: sixteen small numbers in its row.
+//! A record's change rate as weights on a grid that is as fine as what is known of it.
 //!
 //! Takes no form for granted, so that a type may have records that never change beside records
-//! that change every hour, and learns the type's mixture from all of them.
+//! that change every hour, and learns the type's mixture from all of them. What was seen of a
+//! record is kept as sixteen small numbers in its row, from which the likelihood of any rate can be
+//! told.
 
+use super::legacy;
 use super::notices::Notices;
 use super::observation::{Belief, Evidence, Observation, kept_after};
+use super::rates::{EXPOSURES, LAST, OCTAVE, ln_likelihood, per_day, spread};
 use super::solve::MAX_AGE_DAYS;
 use super::special::{non_negative, phi};
 use super::value::Gain;
 
-/// Points of the grid.
+/// Rates of which the share among a type's records is learnt.
 pub const POINTS: usize = 16;
 
-/// Changes per day at each point: octaves from one in 512 days to one in 22 minutes.
+/// Changes per day at each of them: octaves from one in 512 days to 64 a day. Rates between two are
+/// as frequent as the line between them says.
 pub const PER_DAY: [f64; POINTS] = [
     1.0 / 512.0,
     1.0 / 256.0,
@@ -32,19 +37,35 @@ pub const PER_DAY: [f64; POINTS] = [
     64.0,
 ];
 
-/// A rate that seems less likely than the likeliest by this much, in nats, is not told from one
-/// that seems less likely still: a record whose habits change is soon believed.
-const FLOOR: f32 = -20.0;
-/// The prior gives every point at least its part of this. Where looks are rare the records' own
-/// evidence cannot keep a fast minority in the prior, and without it nobody would look for one.
-const SPREAD: f64 = 0.1;
+/// The prior gives every point at least its part of this, so that none is ruled out.
+const SPREAD: f64 = 0.02;
 const _: () = assert!(POINTS == 16, "UNIFORM is for 16 points");
 const UNIFORM: f64 = 1.0 / 16.0;
 
-/// How likely what was seen of a record is for each rate: logarithms, the largest 0. Stored as
-/// 64 bytes, sixteen little-endian `f32`; all 0 for a new record.
+/// A record's habits have changed when what was seen lately is so many times, in nats, more likely
+/// for an ordinary record of its type than for what was believed of this one. By chance that comes
+/// once in e^9 = 8,100 looks at most.
+const SURPRISE: f64 = 9.0;
+/// Of what was seen before that, so much is kept: it may have been chance.
+const KEPT_AFTER_SURPRISE: f64 = 0.02;
+
+/// Rates of a belief,
+const WIDTH: usize = 24;
+/// and by how much one may seem less likely than the likeliest, in nats, to be among them.
+const DEPTH: f64 = 14.0;
+
+/// What was seen of a record: 64 bytes in its row, sixteen little-endian `f32`; all 0 for a new
+/// record.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct GridEvidence([f32; POINTS]);
+pub struct GridEvidence {
+    /// T: the likelihood of a rate r has a factor e^(-r T).
+    unchanged_days: f32,
+    /// And 1 - e^(-r t) for each change that was found, counted at the nearest of fourteen
+    /// exposures t; a change that a notice told of is one after the shortest.
+    changes: [f32; EXPOSURES],
+    /// By how many nats what was seen lately is more likely for an ordinary record of the type.
+    surprise: f32,
+}
 
 /// How many of a type's records have which rate; sums to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -52,92 +73,160 @@ pub struct GridPrior([f64; POINTS]);
 
 /// How probable each rate is for one record; sums to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GridBelief([f64; POINTS]);
+pub struct GridBelief {
+    /// Rates, changes per day, and how probable each is.
+    points: [(f64, f64); WIDTH],
+    /// Where they begin on the lattice of rates, how far each is from the next, and how many they
+    /// are.
+    first: usize,
+    stride: usize,
+    count: usize,
+}
 
 impl GridEvidence {
     /// As it is stored.
     pub fn to_bytes(&self) -> [u8; 4 * POINTS] {
         let mut bytes = [0; 4 * POINTS];
-        for (four, value) in bytes.chunks_exact_mut(4).zip(self.0) {
+        let values = [self.unchanged_days].into_iter().chain(self.changes).chain([self.surprise]);
+        for (four, value) in bytes.chunks_exact_mut(4).zip(values) {
             four.copy_from_slice(&value.to_le_bytes());
         }
         bytes
     }
 
     /// From what is stored; any bytes will do, and none are a new record.
+    ///
+    /// The first number is positive once anything was seen. Rows that were written before counts
+    /// were kept hold the logarithms of the likelihoods of [`PER_DAY`], none of them positive;
+    /// what explains these best is taken for what was seen.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut evidence = Self::default();
-        for (value, four) in evidence.0.iter_mut().zip(bytes.chunks_exact(4)) {
-            if let Ok(four) = four.try_into() {
-                *value = f32::from_le_bytes(four);
-            }
+        let mut values = [0.0_f32; POINTS];
+        for (value, four) in values.iter_mut().zip(bytes.chunks_exact(4)) {
+            let number = four.try_into().map_or(0.0, f32::from_le_bytes);
+            *value = if number.is_nan() { 0.0 } else { number.clamp(-1e9, 1e9) };
         }
-        evidence.normalised()
+        let [unchanged_days, changes @ .., surprise] = values;
+        if unchanged_days > 0.0 {
+            let evidence = Self { unchanged_days, changes, surprise: surprise.max(0.0) };
+            return evidence;
+        }
+        if values.iter().all(|value| *value >= 0.0) {
+            return Self::default();
+        }
+        let (unchanged_days, changes) = legacy::explain(&values);
+        #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
+        let unchanged_days = unchanged_days.max(LEAST_DAYS) as f32;
+        Self { unchanged_days, changes, surprise: 0.0 }
     }
 
-    fn normalised(mut self) -> Self {
-        let finite = |value: f32| if value.is_nan() { 0.0 } else { value };
-        let most = self.0.iter().copied().map(finite).fold(f32::MIN, f32::max).min(f32::MAX);
-        for value in &mut self.0 {
-            *value = (finite(*value) - most).clamp(FLOOR, 0.0);
-        }
+    fn scaled(mut self, kept: f64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
+        let kept = kept as f32;
+        self.unchanged_days *= kept;
+        self.changes = self.changes.map(|count| count * kept);
         self
     }
+
+    fn ln_likelihood(&self, point: usize) -> f64 {
+        ln_likelihood(point, f64::from(self.unchanged_days), &self.changes)
+    }
 }
+
+/// Where anything was seen, there is some time, so that a row tells that it holds something.
+const LEAST_DAYS: f64 = 1e-9;
 
 impl Evidence for GridEvidence {
     type Prior = GridPrior;
     type Belief = GridBelief;
 
-    /// Adds the logarithm of the likelihood of each rate r: e^(-r t) where nothing changed;
-    /// e^(-q r t) (1 - e^(-(1 - q) r t)) where a look found a change; and e^(-q r t) [q r +
-    /// n (1 - e^(-(1 - q) r t))] where one was found after a notice.
-    fn observe(&self, _: &GridPrior, notices: &Notices, seen: &Observation) -> Self {
-        let days = non_negative(seen.exposure_days, MAX_AGE_DAYS).max(1e-9);
-        let kept = kept_after(days);
+    /// Adds to the logarithm of the likelihood of a rate r: -r t where nothing changed; -q r t +
+    /// ln(1 - e^(-(1 - q) r t)) where a look found a change; and -q r t + ln r where a notice told
+    /// of one. Where that notice may have been false and the change silent, it counts as either in
+    /// part.
+    ///
+    /// When what was seen lately is far more likely for an ordinary record of the type than for
+    /// what was believed of this one (Page's test), its habits have changed, and what was seen
+    /// before counts little.
+    fn observe(&self, prior: &GridPrior, notices: &Notices, seen: &Observation) -> Self {
+        let days = non_negative(seen.exposure_days, MAX_AGE_DAYS).max(LEAST_DAYS);
         let recall = notices.recall();
-        let (told, found) = notices.causes(seen.noticed);
-        let mut after = *self;
-        for (value, rate) in after.0.iter_mut().zip(PER_DAY) {
-            let likelihood = if seen.changed {
-                let silent = (1.0 - recall) * rate;
-                (told * rate + found * silent * phi(silent, days)).ln() - recall * rate * days
-            } else {
-                -rate * days
-            };
+        let believed = self.belief(prior);
+        let usual = Self::default().belief(prior).likelihood(notices, seen);
+        let surprise = f64::from(self.surprise) + (usual / believed.likelihood(notices, seen)).ln();
+        let surprise = if surprise.is_nan() { 0.0 } else { surprise.max(0.0) };
+        let mut after = if surprise > SURPRISE {
+            Self { surprise: 0.0, ..self.scaled(KEPT_AFTER_SURPRISE) }
+        } else {
             #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
-            let sum = (f64::from(*value) * kept + likelihood.max(-1e30)) as f32;
-            *value = sum;
-        }
-        after.normalised()
+            let surprise = surprise as f32;
+            Self { surprise, ..self.scaled(kept_after(days)) }
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
+        let mut add = |count: f64, exposure_days: f64| {
+            let (first, parts) = spread(exposure_days);
+            for (sum, part) in after.changes.iter_mut().skip(first).zip(parts) {
+                *sum += (count * part) as f32;
+            }
+        };
+        let unchanged_days = if seen.changed {
+            let (told, found) = notices.causes(seen.noticed);
+            let rate = believed.mean_per_day();
+            let silent = (1.0 - recall) * rate;
+            let told = told * rate;
+            let told = told / (told + found * silent * phi(silent, days));
+            if told > 0.0 {
+                add(told, 0.0);
+            }
+            if told < 1.0 {
+                add(1.0 - told, (1.0 - recall) * days);
+            }
+            recall * days
+        } else {
+            days
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
+        let unchanged_days = unchanged_days.max(LEAST_DAYS) as f32;
+        after.unchanged_days += unchanged_days;
+        after
     }
 
+    /// Begins with the sixteen octaves, and goes on with a finer grid over those that are likely,
+    /// until it is no wider than it must be.
     fn belief(&self, prior: &GridPrior) -> GridBelief {
-        let mut belief = prior.0;
-        for (weight, value) in belief.iter_mut().zip(self.0) {
-            *weight *= f64::from(value).exp();
+        let (mut first, mut stride, mut count) = (0, OCTAVE, POINTS);
+        let mut logs = [f64::NEG_INFINITY; WIDTH];
+        loop {
+            let points = (first..).step_by(stride).take(count);
+            for (log, point) in logs.iter_mut().zip(points) {
+                *log = self.ln_likelihood(point) + prior.at(point).ln();
+            }
+            let known = logs.get(..count).unwrap_or_default();
+            let most = known.iter().copied().fold(f64::MIN, f64::max);
+            let likely = |log: &f64| *log > most - DEPTH;
+            let from = known.iter().position(likely).unwrap_or(0).saturating_sub(1);
+            let until = (known.iter().rposition(likely).unwrap_or(count) + 1).min(count - 1);
+            let finer = ((until - from) * stride).div_ceil(WIDTH - 1).max(1);
+            if finer >= stride {
+                return GridBelief::new(first, stride, known, most);
+            }
+            first += from * stride;
+            count = ((until - from) * stride).div_ceil(finer).min((LAST - first) / finer) + 1;
+            stride = finer;
         }
-        let sum: f64 = belief.iter().sum();
-        for weight in &mut belief {
-            *weight /= sum;
-        }
-        GridBelief(belief)
     }
 
-    /// The mean of the records' beliefs, one step of the EM algorithm for the mixture, with 10 %
-    /// spread over all rates, so that none is ruled out.
+    /// The mean of the records' beliefs, one step of the EM algorithm for the mixture of the
+    /// sixteen, each of which stands for the rates around it, with 2 % spread over all.
     fn refit(prior: &GridPrior, records: impl IntoIterator<Item = Self>) -> GridPrior {
         let (mut count, mut sums) = (0.0, [0.0; POINTS]);
         for record in records {
             count += 1.0;
-            for (sum, weight) in sums.iter_mut().zip(record.belief(prior).0) {
-                *sum += weight;
-            }
+            record.belief(prior).add_to(&mut sums, prior);
         }
         if count < 1.0 {
             return *prior;
         }
-        GridPrior(sums.map(|sum| (1.0 - SPREAD) * sum / count + SPREAD * UNIFORM))
+        GridPrior::new(sums)
     }
 }
 
@@ -152,9 +241,25 @@ impl GridPrior {
         Self(weights.map(|weight| (1.0 - SPREAD) * weight / sum + SPREAD * UNIFORM))
     }
 
-    /// The share of records at each of [`PER_DAY`].
+    /// The share of records around each of [`PER_DAY`].
     pub fn weights(&self) -> &[f64; POINTS] {
         &self.0
+    }
+
+    /// The parts of the two octaves between which a point of the lattice lies, and the first of
+    /// these.
+    fn around(&self, point: usize) -> (usize, f64, f64) {
+        let octave = (point / OCTAVE).min(POINTS - 2);
+        let steps = u32::try_from(point - octave * OCTAVE).unwrap_or_default();
+        let beyond = f64::from(steps) / 32.0;
+        let weight = |index: usize| self.0.get(index).copied().unwrap_or_default();
+        (octave, (1.0 - beyond) * weight(octave), beyond * weight(octave + 1))
+    }
+
+    /// How frequent the rate at a point of the lattice is.
+    fn at(&self, point: usize) -> f64 {
+        let (_, before, after) = self.around(point);
+        before + after
     }
 }
 
@@ -166,13 +271,52 @@ impl Default for GridPrior {
 }
 
 impl GridBelief {
-    /// The probability of each of [`PER_DAY`].
-    pub fn weights(&self) -> &[f64; POINTS] {
-        &self.0
+    fn new(first: usize, stride: usize, logs: &[f64], most: f64) -> Self {
+        let mut points = [(0.0, 0.0); WIDTH];
+        let mut sum = 0.0;
+        for (index, (point, log)) in points.iter_mut().zip(logs).enumerate() {
+            *point = (per_day(first + index * stride), (log - most).exp());
+            sum += point.1;
+        }
+        for (_, weight) in &mut points {
+            *weight /= sum;
+        }
+        Self { points, first, stride, count: logs.len() }
+    }
+
+    /// Rates, in changes per day, and the probability of each.
+    pub fn points(&self) -> &[(f64, f64)] {
+        self.points.get(..self.count).unwrap_or_default()
+    }
+
+    /// Adds the probability that the rate belongs to each of the sixteen.
+    pub fn add_to(&self, sums: &mut [f64; POINTS], prior: &GridPrior) {
+        for (index, (_, weight)) in self.points().iter().enumerate() {
+            let (octave, before, after) = prior.around(self.first + index * self.stride);
+            let parts = [before, after].map(|part| weight * part / (before + after));
+            for (sum, part) in sums.iter_mut().skip(octave).zip(parts) {
+                *sum += part;
+            }
+        }
     }
 
     fn mean_of(&self, f: impl Fn(f64) -> f64) -> f64 {
-        self.0.iter().zip(PER_DAY).map(|(weight, rate)| weight * f(rate)).sum()
+        self.points().iter().map(|(rate, weight)| weight * f(*rate)).sum()
+    }
+
+    /// How likely an observation is.
+    fn likelihood(&self, notices: &Notices, seen: &Observation) -> f64 {
+        let days = non_negative(seen.exposure_days, MAX_AGE_DAYS).max(LEAST_DAYS);
+        let (told, found) = notices.causes(seen.noticed);
+        let recall = notices.recall();
+        self.mean_of(|rate| {
+            if seen.changed {
+                let silent = (1.0 - recall) * rate;
+                (told * rate + found * silent * phi(silent, days)) * (-recall * rate * days).exp()
+            } else {
+                (-rate * days).exp()
+            }
+        })
     }
 }
 
@@ -191,16 +335,24 @@ impl Belief for GridBelief {
         self.mean_of(|rate| (rate.ln() - mean) * (rate.ln() - mean)).sqrt()
     }
 
+    fn slower_than(&self, per_day: f64) -> f64 {
+        self.mean_of(|rate| if rate < per_day { 1.0 } else { 0.0 })
+    }
+
     fn gain(&self, notices: &Notices, age_days: f64) -> Gain {
         let mut sum = Gain::default();
-        for (weight, rate) in self.0.iter().zip(PER_DAY) {
+        for (rate, weight) in self.points() {
             // What is as improbable as this is not worth its three exponentials.
-            if *weight > 1e-9 {
-                let gain = notices.habits(rate, 1.0).gain(age_days);
+            if *weight > 1e-6 {
+                let gain = notices.habits(*rate, 1.0).gain(age_days);
                 sum.value += weight * gain.value;
                 sum.slope_per_day += weight * gain.slope_per_day;
             }
         }
         sum
+    }
+
+    fn looks_per_day(&self, notices: &Notices, age_days: f64) -> f64 {
+        self.mean_of(|rate| notices.habits(rate, 1.0).looks_per_day(Some(age_days)))
     }
 }

@@ -9,10 +9,13 @@
 mod controller;
 pub mod gamma;
 pub mod grid;
+mod legacy;
 mod notices;
 mod observation;
 mod population;
+mod price;
 mod quadrature;
+mod rates;
 pub mod request;
 mod solve;
 mod special;
@@ -25,6 +28,7 @@ pub use observation::{Belief, EXPLORING, Evidence, Observation};
 pub use population::{
     Alike, Optimum, allocation, at_price, budget_for, fresh_share_at_random, optimum,
 };
+pub use price::fitting_price;
 pub use value::{Gain, Habits, MAX_PER_DAY, MAX_WEIGHT};
 pub use weight::WeightRule;
 

@@ -1,7 +1,7 @@
 //! How far the webhooks of a record type can be trusted on one connection.
 
 use super::gamma::{Gamma, GammaEvidence};
-use super::observation::{Evidence as _, Observation, kept_after};
+use super::observation::{Evidence as _, Observation, faded};
 use super::solve::MAX_AGE_DAYS;
 use super::special::{non_negative, phi};
 use super::value::{Habits, MAX_PER_DAY};
@@ -87,6 +87,8 @@ pub struct NoticeCounts {
     pub exposure_days: f64,
 }
 
+/// What is left of the counts after however long a time without a look.
+const KEPT_AT_LEAST: f64 = 0.97;
 /// Before anything is known: one silent change for each announced one.
 const PRIOR: (f64, f64) = (1.0, 1.0);
 
@@ -130,7 +132,7 @@ impl NoticeCounts {
     /// What is left after `elapsed_days`, a day or so: 98 % a week.
     #[must_use]
     pub fn forget(&self, elapsed_days: f64) -> Self {
-        let kept = kept_after(elapsed_days);
+        let kept = faded(elapsed_days).max(KEPT_AT_LEAST);
         Self {
             announced: self.announced * kept,
             expected: self.expected * kept,

@@ -7,13 +7,27 @@ use super::value::Gain;
 
 /// What remains of old evidence after a week, so that habits may change,
 const KEPT_PER_WEEK: f64 = 0.98;
-/// and after one exposure at least: where looks are rare, the last thirty are what there is.
-const KEPT_AT_LEAST: f64 = 0.97;
+/// and after one exposure at least: where looks are rare, the last five hundred are what there is.
+const KEPT_AT_LEAST: f64 = 0.998;
 
 /// One look in so many is followed by one at the age that tells most.
-pub const EXPLORING: u32 = 5;
-/// The standard deviation of ln D from which on a rate counts as known.
-const KNOWN_SPREAD: f64 = 0.3;
+pub const EXPLORING: u32 = 2;
+/// The standard deviation of ln D from which on a rate counts as known where it decides whether the
+/// record is looked at at all,
+const KNOWN_SPREAD: f64 = 0.1;
+/// and where it only decides when. From `WIDE_SPREAD` on nothing is known yet.
+const ROUGHLY_KNOWN_SPREAD: f64 = 0.3;
+const WIDE_SPREAD: f64 = 1.0;
+/// A record that is given up is tried again while it may be worth its looks with this probability,
+const MAYBE_WORTH: f64 = 0.05;
+/// after so many times the price: the most that a look may be worth is about the time between
+/// changes, so this is some thirty of those of a record at the limit.
+const TRIED_AGAIN: f64 = 30.0;
+/// A look at an age at which nothing has changed with this probability tells most about a rate that
+/// is known roughly: the Fisher information on ln D, x^2/(e^x - 1), is largest at x = 1.59.
+const TELLING: f64 = 0.2;
+/// Where nothing is known, one that finds a change as likely as not halves what is possible.
+const HALVING: f64 = 0.5;
 
 /// What one look, planned or because of a notice, says about the time before it.
 ///
@@ -40,7 +54,7 @@ pub trait Evidence: Copy + Default {
     type Belief: Belief;
 
     /// The evidence after one more observation; what is older is discounted by 2 % a week, but
-    /// by no more than 3 %.
+    /// by no more than 0.2 %.
     #[must_use]
     fn observe(&self, prior: &Self::Prior, notices: &Notices, seen: &Observation) -> Self;
 
@@ -67,6 +81,13 @@ pub trait Belief {
     /// The standard deviation of ln D: how many e-folds the rate may be off.
     fn ln_spread(&self) -> f64;
 
+    /// Probability that D is less than `per_day`.
+    fn slower_than(&self, per_day: f64) -> f64;
+
+    /// Looks per day, in the mean over D, at a record that is looked at whenever it reaches
+    /// `age_days`: fewer than 1/age where notices come first.
+    fn looks_per_day(&self, notices: &Notices, age_days: f64) -> f64;
+
     /// The age in days at which a look is worth `price`; `None`: not within a century.
     ///
     /// - `weight`: w; `price`: lambda for one look, both as in [`super::Habits`].
@@ -77,12 +98,15 @@ pub trait Belief {
         solve::age_days(price / weight, silent_per_day, |age| self.gain(notices, age))
     }
 
-    /// The age in days at which a record is looked at next: the threshold age, or the telling age
-    /// where that comes first, the record `explores` and its rate is not known within a third.
+    /// The age in days at which a record is looked at next: the threshold age, or one at which the
+    /// look tells more.
     ///
-    /// Integrating the posterior out explores by itself, but not enough: looks at an age at which
-    /// everything has changed say nothing about how fast it changes, and a record once believed
-    /// to be too fast would never be looked at again.
+    /// Integrating the posterior out explores by itself, but not enough. Looks at an age at which
+    /// everything has changed say nothing about how fast it changes, and they are all that a record
+    /// near the limit gets; and a record once believed to be too fast would never be looked at
+    /// again. So while its rate is not known, every other look is followed by one at an age that
+    /// tells: where the record is given up and may yet be worth it, until the rate is known within a
+    /// tenth, and where it is looked at too late to tell, within a third.
     ///
     /// - `explores`: drawn when the record was last looked at, true once in [`EXPLORING`].
     fn planned_age_days(
@@ -93,21 +117,38 @@ pub trait Belief {
         explores: bool,
     ) -> Option<f64> {
         let threshold = self.threshold_age_days(notices, weight, price);
-        if !explores || self.ln_spread() <= KNOWN_SPREAD {
+        let spread = self.ln_spread();
+        if spread <= KNOWN_SPREAD {
             return threshold;
         }
-        let telling = self.telling_age_days(notices);
-        Some(threshold.map_or(telling, |age| age.min(telling)))
+        let telling = |spread| {
+            self.telling_age_days(notices, if spread > WIDE_SPREAD { HALVING } else { TELLING })
+        };
+        if let Some(age) = threshold {
+            if !explores || spread <= ROUGHLY_KNOWN_SPREAD {
+                return threshold;
+            }
+            return Some(age.min(telling(spread)));
+        }
+        // A look is worth less than w/(D + n), whatever part of the changes is announced.
+        let weight = non_negative(weight, super::MAX_WEIGHT);
+        let limit_per_day = weight / price - notices.false_per_day();
+        if self.slower_than(limit_per_day) < MAYBE_WORTH {
+            return None;
+        }
+        let telling = telling(spread);
+        let age = if explores { telling } else { telling.max(TRIED_AGAIN * price / weight) };
+        Some(age.min(solve::MAX_AGE_DAYS))
     }
 
-    /// The age in days at which a look tells most: it finds a change as likely as not. Each look
-    /// at it halves what is possible, so that a few find a rate among many octaves.
-    fn telling_age_days(&self, notices: &Notices) -> f64 {
+    /// The age in days at which a look finds nothing changed silently with probability
+    /// `unchanged`.
+    fn telling_age_days(&self, notices: &Notices, unchanged: f64) -> f64 {
         let silent = 1.0 - notices.recall();
         let (mut short, mut long) = (1e-6_f64.ln(), solve::MAX_AGE_DAYS.ln());
-        for _ in 0..30 {
+        for _ in 0..20 {
             let middle = f64::midpoint(short, long);
-            if self.still_true(silent * middle.exp()) > 0.5 {
+            if self.still_true(silent * middle.exp()) > unchanged {
                 short = middle;
             } else {
                 long = middle;
@@ -117,7 +158,12 @@ pub trait Belief {
     }
 }
 
-/// The share of old evidence that is left after an exposure of `elapsed_days`.
-pub(super) fn kept_after(elapsed_days: f64) -> f64 {
-    (KEPT_PER_WEEK.ln() / 7.0 * non_negative(elapsed_days, f64::MAX)).exp().max(KEPT_AT_LEAST)
+/// The share of old evidence that is left after an exposure of `days`.
+pub(super) fn kept_after(days: f64) -> f64 {
+    faded(days).max(KEPT_AT_LEAST)
+}
+
+/// The share that is left of what fades by time alone.
+pub(super) fn faded(days: f64) -> f64 {
+    (KEPT_PER_WEEK.ln() / 7.0 * non_negative(days, f64::MAX)).exp()
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use common::config::Config;
 use common::freshness::Evidence as _;
-use common::freshness::grid::PER_DAY;
+use common::freshness::grid::{PER_DAY, POINTS};
 use common::ids::{Lane, RecordType};
 use common::store::{habits, records};
 
@@ -33,7 +33,9 @@ pub(crate) async fn read(config: &Config, lane: &Lane) -> anyhow::Result<Vec<Ent
             seen += 1.0;
             // Two digits of a weight are enough to tell records apart.
             let weight = format!("{weight:.1e}");
-            for (point, share) in evidence.belief(&known.prior).weights().iter().enumerate() {
+            let mut shares = [0.0; POINTS];
+            evidence.belief(&known.prior).add_to(&mut shares, &known.prior);
+            for (point, share) in shares.into_iter().enumerate() {
                 *counts.entry((weight.clone(), point)).or_default() += share;
             }
         }

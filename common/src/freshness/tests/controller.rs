@@ -1,6 +1,11 @@
 //! A price that follows the quota, on lanes made up for it.
 
-use super::super::{ControllerSettings, Habits, PriceController};
+use super::super::gamma::Gamma;
+use super::super::{
+    Alike, Belief as _, ControllerSettings, Habits, Notices, PriceController, fitting_price,
+    optimum,
+};
+use super::assert_near;
 
 /// One tick is a minute.
 const TICK_DAYS: f64 = 1.0 / 1440.0;
@@ -148,4 +153,44 @@ fn a_frozen_lane_keeps_its_price() {
     let before = controller;
     controller.tick(1e6, 0.0, 1.0);
     assert_eq!(controller, before);
+}
+
+#[test]
+fn a_price_follows_what_is_believed_and_keeps_what_was_corrected() {
+    let mut controller = PriceController::new(0.5, ControllerSettings::default());
+    controller.follow(3.0);
+    assert_near(controller.price(), 1.5, 1e-12);
+    for nonsense in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+        controller.follow(nonsense);
+        assert_near(controller.price(), 1.5, 1e-12);
+    }
+}
+
+#[test]
+fn the_fitting_price_is_that_of_the_optimum_wherever_the_search_begins() {
+    let habits: Vec<Habits> =
+        (0..200).map(|i| Habits::new(10_f64.powf(f64::from(i) / 50.0 - 2.0), 0.1, 1.0)).collect();
+    let alike: Vec<Alike> =
+        habits.iter().map(|habits| Alike { habits: *habits, count: 1.0 }).collect();
+    let demand = |price: f64| -> f64 {
+        habits.iter().map(|one| one.looks_per_day(one.threshold_age_days(price))).sum()
+    };
+    for budget in [1.0, 20.0, 500.0] {
+        let best = optimum(&alike, budget).price;
+        for start in [1e-7, best * 0.99, best, 1e4, f64::NAN, 0.0] {
+            assert_near(fitting_price(start, budget, demand), best, 2e-3);
+        }
+    }
+    // Nobody asks, or all ask for too much whatever it costs: it ends all the same.
+    assert!(fitting_price(1.0, 10.0, |_| 0.0) < 1e-6);
+    assert!(fitting_price(1.0, 10.0, |_| 1e9) > 1e6);
+}
+
+#[test]
+fn what_is_believed_of_a_rate_says_how_many_looks_it_takes() {
+    // The mean over the rates of c/(e^(c i) - 1), by a sum over a Gamma that is nearly a point.
+    let notices = Notices::new(0.8, 0.05);
+    let gamma = Gamma::new(1e6, 1e6 / 0.7);
+    let exactly = notices.habits(0.7, 1.0).looks_per_day(Some(2.0));
+    assert_near(gamma.looks_per_day(&notices, 2.0), exactly, 1e-3);
 }

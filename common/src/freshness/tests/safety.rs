@@ -99,7 +99,7 @@ proptest! {
         let prior = GridPrior::new(weights);
         for evidence in [learn::<GridEvidence>(&prior, &notices, &seen), GridEvidence::from_bytes(&bytes)] {
             let belief = evidence.belief(&prior);
-            let sum: f64 = belief.weights().iter().sum();
+            let sum: f64 = belief.points().iter().map(|(_, weight)| weight).sum();
             prop_assert!((sum - 1.0).abs() < 1e-9, "{sum}");
             ask(&belief, &notices, w, price, age);
             let fitted = GridEvidence::refit(&prior, [evidence; 3]);

@@ -7,6 +7,7 @@ use common::store::lane_prices::LanePrice;
 use jiff::Timestamp;
 
 use super::choose::later;
+use super::price::Fitted;
 
 /// A lane in which nothing is due is seen to once in about so long, for its price, its random samples
 /// and its lists of changes.
@@ -19,6 +20,8 @@ const NOTICEABLE: f64 = 0.01;
 pub(super) struct Memory {
     /// Of the last requests.
     pub(super) looks_per_request: f64,
+    /// The price that what is believed calls for.
+    pub(super) fitted: Option<Fitted>,
     /// Where the background pass goes on.
     pub(super) walked: Option<(RecordType, ExternalId)>,
     /// A type's webhooks have begun to fail, or work again: the pass hurries until it was through.
@@ -38,6 +41,7 @@ impl Default for Memory {
     fn default() -> Self {
         Self {
             looks_per_request: 1.0,
+            fitted: None,
             walked: None,
             hurry: false,
             outages: Vec::new(),

@@ -11,6 +11,7 @@ mod audit;
 mod choose;
 mod lists;
 mod memory;
+mod price;
 mod room;
 mod seen;
 mod walk;
@@ -39,10 +40,12 @@ use audit::Audit;
 use choose::{Choice, Kind, choose, later};
 use lists::{Reading, worth_reading};
 use memory::Memory;
+use price::Fitted;
 use room::{MOST_WAITING, left_over, requests_within};
 use seen::{Known, Overview};
 use walk::walk;
 
+const SECONDS_PER_DAY: f64 = 86_400.0;
 /// Entries of the index that one pass reads, at least and at most.
 const ROWS: (f64, f64) = (100.0, 4_000.0);
 /// In so many calls the checks of a pass are enqueued: the most valuable eighth is done first.
@@ -65,6 +68,7 @@ pub struct SpotChecks {
     overlap: Duration,
     tick: Duration,
     audit: Audit,
+    chance: StdRng,
     lanes: HashMap<ConnectionId, Memory>,
 }
 
@@ -79,9 +83,10 @@ impl SpotChecks {
     /// Keeps as many waiting as the quotas allow within the horizon.
     pub fn new(fleet: Fleet, settings: &SchedulerConfig) -> Self {
         #[expect(clippy::disallowed_methods, reason = "the one generator of this process")]
-        let seed = rand::make_rng::<StdRng>().random();
+        let mut chance = rand::make_rng::<StdRng>();
         Self {
-            audit: Audit::new(settings.audit_share, seed),
+            audit: Audit::new(settings.audit_share, chance.random()),
+            chance,
             fleet,
             horizon: settings.spot_check_horizon,
             min_age: settings.spot_check_min_age,
@@ -125,11 +130,15 @@ impl SpotChecks {
         let looks_per_request = memory.looks_per_request;
         let written = known.prices.get(&connection.id).copied();
         let read = memory.price(written);
-        let price = read.map_or(LEAST_PRICE, |read| read.price);
-        let kinds = self.kinds(connection, known, price, now);
+        let stored = read.map_or(LEAST_PRICE, |read| read.price);
+        let mut kinds = self.kinds(connection, known, stored, now);
         let most = kinds.iter().map(|kind| kind.requests).fold(0.0, f64::max);
         if kinds.is_empty() {
             return Ok(0);
+        }
+        let price = self.price(connection, &kinds, read.map(|read| read.price), most).await?;
+        for kind in &mut kinds {
+            kind.habits.price = price;
         }
         let waiting = waiting(&depths) / looks_per_request;
         // A lane that can do less than one request within the horizon has one waiting.
@@ -182,6 +191,36 @@ impl SpotChecks {
         memory.ticks += (since_seen / self.tick.as_secs_f64().max(1e-3)).max(1.0);
         walk(db, connection.id, memory, &kinds, signs.outages).await?;
         Ok(added)
+    }
+
+    /// Where the price of a lane begins, and where it goes when more is known of its types: a new
+    /// lane takes the price that fits what is believed of its records; one that has a price follows
+    /// when that changes.
+    ///
+    /// - `most`: requests that the quota allows within the horizon, whoever makes them.
+    async fn price(
+        &mut self,
+        connection: &Connection,
+        kinds: &[Kind],
+        stored: Option<f64>,
+        most: f64,
+    ) -> anyhow::Result<f64> {
+        let from = price::origin(kinds);
+        let known = self.lanes.get(&connection.id).and_then(|memory| memory.fitted.as_ref());
+        let before = known.map(|fitted| fitted.price);
+        if let Some(stored) = stored.filter(|_| known.is_some_and(|fitted| fitted.from == from)) {
+            return Ok(stored);
+        }
+        let samples = price::sample(&self.fleet.db, connection, kinds, &mut self.chance).await?;
+        let requests_per_day = most * SECONDS_PER_DAY / self.horizon.as_secs_f64();
+        let start = before.or(stored).unwrap_or(1.0);
+        let Some(fitted) = price::fitting(&samples, start, requests_per_day) else {
+            return Ok(stored.unwrap_or(LEAST_PRICE));
+        };
+        // It fell there while there was nothing to look at.
+        let stored = stored.filter(|price| *price > 1.001 * LEAST_PRICE);
+        self.lanes.entry(connection.id).or_default().fitted = Some(Fitted { price: fitted, from });
+        Ok(price::moved(stored, before, fitted))
     }
 
     /// Draws audit samples of each type, and once a minute weighs its lists. How many were drawn.

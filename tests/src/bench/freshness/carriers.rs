@@ -60,6 +60,7 @@ pub(super) fn compare(carrier: &Carrier, records: usize, weighted: bool, seed: u
         recall: 0.0,
         budget,
         weighted,
+        warm_up_looks: 40.0,
     };
     let single = Setting::new(&universe(REQUESTS, 10 * records), seed);
     let uniform = single.uniform;
@@ -71,7 +72,7 @@ pub(super) fn compare(carrier: &Carrier, records: usize, weighted: bool, seed: u
             Compared {
                 uniform,
                 oldest_first: Some(stale(Who::OldestFirst)),
-                ours: stale(Who::Grid),
+                ours: stale(Who::Learnt),
             }
         }
         Way::Scan(page) => {

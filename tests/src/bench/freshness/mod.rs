@@ -2,7 +2,10 @@
 //! what is measured and what came of it.
 
 pub mod carriers;
+mod compared;
 pub mod coverage;
+mod hashing;
+mod interval;
 pub mod policy;
 pub mod speed;
 #[cfg(test)]
@@ -11,22 +14,43 @@ pub mod trial;
 pub mod universe;
 pub mod world;
 
+use std::sync::Mutex;
+use std::thread;
+
 use comfy_table::{CellAlignment, Table, presets};
 
-use super::figure::{Figures, Reach, Spread};
+use super::figure::{Figures, Reach};
 use super::table;
 use carriers::{CARRIERS, Carrier, compare};
-use trial::{Outcome, Setting, Who};
+use compared::{Compared, Size};
+use trial::Who;
 use universe::{Rates, Universe};
 
 /// How much is simulated.
 #[derive(Clone, Copy, Debug)]
 struct Effort {
-    seeds: u64,
-    records: usize,
+    size: Size,
     carried_records: usize,
+    /// Of the two largest universes.
+    large: [usize; 2],
     lives: u64,
 }
+
+impl Effort {
+    fn new(seeds: u64, quick: bool) -> Self {
+        if quick {
+            let size = Size { records: [500, 200], warm_up_looks: [10.0, 40.0], seeds };
+            return Self { size, carried_records: 2_000, large: [1_000, 500], lives: 50 };
+        }
+        // A record has to be looked at often to tell what it is worth, and where nothing is learnt
+        // that long a warm-up would say nothing.
+        let size = Size { records: [10_000, 1_500], warm_up_looks: [10.0, 200.0], seeds };
+        Self { size, carried_records: 5_000, large: [100_000, 10_000], lives: 1_000 }
+    }
+}
+
+/// Universes that are simulated at a time.
+const AT_A_TIME: usize = 2;
 
 /// Simulates everything, and puts the policies side by side, and under them the figures that have
 /// something to reach.
@@ -34,16 +58,11 @@ struct Effort {
 /// - `runs`: seeds of each figure.
 /// - `quick`: few records: the figures then say little.
 pub fn measure(runs: usize, quick: bool, figures: &mut Figures) -> String {
-    let seeds = u64::try_from(runs).unwrap_or(1);
-    let effort = if quick {
-        Effort { seeds, records: 200, carried_records: 2_000, lives: 50 }
-    } else {
-        Effort { seeds, records: 600, carried_records: 5_000, lives: 1_000 }
-    };
+    let effort = Effort::new(u64::try_from(runs).unwrap_or(1), quick);
     let mut policies = policies_table();
-    for universe in universes(&effort) {
-        say(&universe.name());
-        row(&mut policies, &universe, &effort, figures);
+    for compared in all_policies(&effort) {
+        compared.record(figures);
+        policies.add_row(compared.cells());
     }
     for carrier in &CARRIERS {
         say(carrier.name);
@@ -51,10 +70,14 @@ pub fn measure(runs: usize, quick: bool, figures: &mut Figures) -> String {
             carried(carrier, weighted, &effort, figures);
         }
     }
-    say("what planning costs, and whether bounds hold");
-    for seed in 0..effort.seeds {
+    say("what planning and hashing cost, and whether bounds hold");
+    for seed in 0..effort.size.seeds {
         for (name, us) in speed::all() {
             figures.record(name, "us", Some(Reach::AtMost(20.0)), us);
+        }
+        for (name, mb_per_s) in hashing::mb_per_s().into_iter().flatten() {
+            let reach = name.starts_with("hashing").then_some(Reach::AtLeast(500.0));
+            figures.record(name, "MB/s", reach, mb_per_s);
         }
         coverage::measure(figures, effort.lives, seed);
     }
@@ -62,18 +85,65 @@ pub fn measure(runs: usize, quick: bool, figures: &mut Figures) -> String {
     format!("{policies}\n\n{reached}")
 }
 
-fn universes(effort: &Effort) -> Vec<Universe> {
+/// All policies in all universes, in their order; and the planner among many records in one.
+fn all_policies(effort: &Effort) -> Vec<Compared> {
+    use Who::{Known, Learnt, OldestFirst, Proportional, Uniform};
+    let [many, some] = effort.large;
+    let mut wanted: Vec<(Universe, Size, &[Who])> = universes()
+        .into_iter()
+        .map(|universe| {
+            let policies: &[Who] = &[Uniform, OldestFirst, Proportional, Known, Learnt];
+            (universe, effort.size, policies)
+        })
+        .collect();
+    let size = Size { records: [many, some], warm_up_looks: [3.0, 20.0], seeds: 1 };
+    let large = |recall| Universe {
+        rates: Rates::LogNormal,
+        records: many,
+        recall,
+        budget: 0.5,
+        weighted: false,
+        warm_up_looks: 0.0,
+    };
+    wanted.push((large(0.0), size, &[Known, Learnt]));
+    let next = Mutex::new(wanted.iter().enumerate());
+    let done = Mutex::new(Vec::new());
+    thread::scope(|scope| {
+        for _ in 0..AT_A_TIME {
+            scope.spawn(|| {
+                loop {
+                    // Nothing panics while it holds one of these.
+                    let taken = next.lock().ok().and_then(|mut next| next.next());
+                    let Some((place, (universe, size, policies))) = taken else { break };
+                    say(&universe.name());
+                    let compared = Compared::run(universe, size, policies);
+                    if let Ok(mut done) = done.lock() {
+                        done.push((place, compared));
+                    }
+                }
+            });
+        }
+    });
+    let mut done = done.into_inner().unwrap_or_default();
+    done.sort_by_key(|(place, _)| *place);
+    done.into_iter().map(|(_, compared)| compared).collect()
+}
+
+fn universes() -> Vec<Universe> {
     let mut universes = Vec::new();
     for rates in Rates::ALL {
+        let of = |recall, budget, weighted| Universe {
+            rates,
+            records: 0,
+            recall,
+            budget,
+            weighted,
+            warm_up_looks: 0.0,
+        };
         for recall in [0.0, 0.9, 0.99] {
-            for budget in [0.01, 0.1, 0.5] {
-                let records = effort.records;
-                universes.push(Universe { rates, records, recall, budget, weighted: false });
-            }
+            universes.extend([0.01, 0.1, 0.5].map(|budget| of(recall, budget, false)));
         }
-        let weighted =
-            Universe { rates, records: effort.records, recall: 0.9, budget: 0.1, weighted: true };
-        universes.push(weighted);
+        universes.push(of(0.9, 0.1, true));
     }
     universes
 }
@@ -85,14 +155,14 @@ fn policies_table() -> Table {
         "universe",
         "stale %: uniform",
         "oldest first",
+        "proportional",
         "optimum",
-        "Gamma",
-        "grid",
-        "captured %: oldest first",
-        "known",
-        "Gamma",
-        "grid",
-        "warm-up, days",
+        "learnt",
+        "regret %: oldest first",
+        "known rates",
+        "learnt",
+        "days stale (mean, p99; found after), uniform",
+        "learnt",
     ]);
     for column in 1..11 {
         if let Some(column) = table.column_mut(column) {
@@ -102,114 +172,9 @@ fn policies_table() -> Table {
     table
 }
 
-/// Runs all policies in a universe, for each seed, and enters what came of it.
-fn row(table: &mut Table, universe: &Universe, effort: &Effort, figures: &mut Figures) {
-    let mut stale_percent: [Vec<f64>; 5] = Default::default();
-    let mut captured_percent: [Vec<f64>; 4] = Default::default();
-    let mut warm_up_days = 0.0;
-    for seed in 0..effort.seeds {
-        let setting = Setting::new(universe, seed);
-        warm_up_days = setting.warm_up_days();
-        let trial = Trial::run(&setting, seed + 1_000);
-        trial.record(&universe.name(), figures);
-        for (values, (_, share)) in stale_percent.iter_mut().zip(trial.stale()) {
-            values.push(100.0 * share);
-        }
-        for (values, (_, share)) in captured_percent.iter_mut().zip(trial.captured()) {
-            values.push(100.0 * share);
-        }
-    }
-    let median = |values: &Vec<f64>| Spread::of(values).map_or(0.0, |spread| spread.median);
-    let spread = |values: &Vec<f64>| {
-        Spread::of(values)
-            .map_or_else(String::new, |s| format!("{:.0} ({:.0} .. {:.0})", s.median, s.min, s.max))
-    };
-    let mut cells = vec![universe.name()];
-    cells.extend(stale_percent.iter().map(|values| format!("{:.2}", median(values))));
-    cells.extend(captured_percent.iter().map(spread));
-    cells.push(format!("{warm_up_days:.0}"));
-    table.add_row(cells);
-}
-
-/// All policies in one universe under one seed.
-struct Trial {
-    uniform_stale: f64,
-    optimum_stale: f64,
-    uniform: Outcome,
-    oldest: Outcome,
-    known: Outcome,
-    gamma: Outcome,
-    grid: Outcome,
-}
-
-impl Trial {
-    fn run(setting: &Setting, seed: u64) -> Self {
-        let run = |who| setting.run(who, seed);
-        Self {
-            uniform_stale: setting.uniform,
-            optimum_stale: setting.optimum,
-            uniform: run(Who::Uniform),
-            oldest: run(Who::OldestFirst),
-            known: run(Who::Known),
-            gamma: run(Who::Gamma),
-            grid: run(Who::Grid),
-        }
-    }
-
-    /// Stale shares after the warm-up; those of uniform and optimum by their closed forms.
-    fn stale(&self) -> [(&'static str, f64); 5] {
-        [
-            ("uniform", self.uniform_stale),
-            ("oldest first", self.oldest.measured()),
-            ("optimum", self.optimum_stale),
-            ("Gamma", self.gamma.measured()),
-            ("grid", self.grid.measured()),
-        ]
-    }
-
-    /// Shares of the gain from uniform to the optimum.
-    fn captured(&self) -> [(&'static str, f64); 4] {
-        let gain = self.uniform_stale - self.optimum_stale;
-        let share = |outcome: &Outcome| (self.uniform_stale - outcome.measured()) / gain;
-        [
-            ("oldest first", share(&self.oldest)),
-            ("known rates", share(&self.known)),
-            ("Gamma", share(&self.gamma)),
-            ("grid", share(&self.grid)),
-        ]
-    }
-
-    fn record(&self, universe: &str, figures: &mut Figures) {
-        for (who, value) in self.stale() {
-            figures.record(&format!("{universe}: stale, {who}"), "share", None, value);
-        }
-        for (who, value) in self.captured() {
-            let reach = match who {
-                "known rates" => Some(Reach::AtLeast(0.98)),
-                "grid" => Some(Reach::AtLeast(0.9)),
-                _ => None,
-            };
-            figures.record(&format!("{universe}: gain captured, {who}"), "share", reach, value);
-        }
-        for (who, outcome) in [("uniform", &self.uniform), ("grid", &self.grid)] {
-            let (mean, p99) = outcome.staleness_days;
-            let name = |which| format!("{universe}: stale when found, {who}, {which}");
-            figures.record(&name("mean"), "days", None, mean);
-            figures.record(&name("p99"), "days", None, p99);
-        }
-        let halves = self.grid.stale.iter().zip(self.uniform.stale).take(2);
-        let excess = halves.map(|(ours, theirs)| ours - theirs).fold(f64::NEG_INFINITY, f64::max);
-        let reach = Some(Reach::AtMost(0.02));
-        let name = format!("{universe}: warm-up, staler than uniform");
-        figures.record(&name, "share", reach, excess);
-        let spent = self.grid.spent;
-        figures.record(&format!("{universe}: budget spent, grid"), "share", None, spent);
-    }
-}
-
 fn carried(carrier: &Carrier, weighted: bool, effort: &Effort, figures: &mut Figures) {
     let with = if weighted { ", weighted" } else { "" };
-    for seed in 0..effort.seeds {
+    for seed in 0..effort.size.seeds {
         let compared = compare(carrier, effort.carried_records, weighted, seed);
         let name = |what| format!("{}{with}: {what}", carrier.name);
         figures.record(&name("stale"), "share", None, compared.ours);

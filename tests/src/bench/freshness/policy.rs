@@ -4,7 +4,7 @@ use std::collections::BinaryHeap;
 
 use common::freshness::{
     Belief as _, ControllerSettings, EXPLORING, Evidence, Habits, NoticeCounts, Notices,
-    Observation, PriceController,
+    Observation, PriceController, fitting_price,
 };
 use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -18,9 +18,6 @@ pub trait Policy {
 
     /// A record was looked at, by a choice of ours or because of a notice.
     fn seen(&mut self, id: usize, now: f64, seen: &Observation);
-
-    /// Once a simulated day.
-    fn daily(&mut self) {}
 }
 
 /// Any record, whatever its age.
@@ -90,11 +87,16 @@ pub trait Knowledge {
         self.threshold_age_days(id, price)
     }
 
+    /// The price at which all records together take so many looks per day, sought from `start` on.
+    fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64;
+
     /// Learns.
     fn seen(&mut self, _id: usize, _seen: &Observation) {}
 
-    /// Fits what is believed of the whole type.
-    fn daily(&mut self) {}
+    /// Fits what is believed of the whole type; `false` where there is nothing to fit.
+    fn fit(&mut self, _elapsed_days: f64) -> bool {
+        false
+    }
 }
 
 /// The true habits, which nobody has.
@@ -104,6 +106,30 @@ pub(super) struct Known(pub Vec<Habits>);
 impl Knowledge for Known {
     fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64> {
         self.0.get(id)?.threshold_age_days(price)
+    }
+
+    fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64 {
+        fitting_price(start, looks_per_day, |price| {
+            self.0.iter().map(|one| one.looks_per_day(one.threshold_age_days(price))).sum()
+        })
+    }
+}
+
+/// The true habits, and looks in proportion to how often a record changes. Its price is what one
+/// change costs, so to say: a record is looked at whenever so many changes were expected.
+#[derive(Debug)]
+pub(super) struct Proportional(pub Vec<Habits>);
+
+impl Knowledge for Proportional {
+    fn threshold_age_days(&self, id: usize, price: f64) -> Option<f64> {
+        let silent = self.0.get(id)?.silent_per_day();
+        (silent > 0.0).then(|| price / silent)
+    }
+
+    fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64 {
+        fitting_price(start, looks_per_day, |price| {
+            self.0.iter().map(|one| one.looks_per_day(Some(price / one.silent_per_day()))).sum()
+        })
     }
 }
 
@@ -124,6 +150,9 @@ pub(super) struct Learnt<E: Evidence> {
     chance: SmallRng,
 }
 
+/// Random records on which a type is fitted, as the scheduler does.
+const SAMPLE: usize = 1_000;
+
 impl<E: Evidence> Learnt<E> {
     /// Nothing is known but the weights.
     pub(super) fn new(weights: impl Iterator<Item = f64>) -> Self {
@@ -135,6 +164,13 @@ impl<E: Evidence> Learnt<E> {
         let rows = weights.map(row).collect();
         let counts = NoticeCounts::default();
         Self { rows, prior: E::Prior::default(), counts, notices: counts.notices(), chance }
+    }
+
+    /// Records that stand side by side from a random place on; their rates are in no order.
+    fn sample(&mut self) -> Vec<(E, f64)> {
+        let start = self.chance.random_range(0..self.rows.len().max(1));
+        let rows = self.rows.iter().cycle().skip(start).take(SAMPLE.min(self.rows.len()));
+        rows.map(|row| (row.evidence, row.weight)).collect()
     }
 }
 
@@ -150,6 +186,21 @@ impl<E: Evidence> Knowledge for Learnt<E> {
         belief.planned_age_days(&self.notices, row.weight, price, row.explores)
     }
 
+    fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64 {
+        let sampled = self.sample();
+        let beliefs: Vec<_> =
+            sampled.iter().map(|(seen, weight)| (seen.belief(&self.prior), *weight)).collect();
+        #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+        let budget = looks_per_day * beliefs.len() as f64 / self.rows.len() as f64;
+        fitting_price(start, budget, |price| {
+            let looks = |(belief, weight): &(E::Belief, f64)| {
+                let age = belief.threshold_age_days(&self.notices, *weight, price);
+                age.map_or(0.0, |age| belief.looks_per_day(&self.notices, age))
+            };
+            beliefs.iter().map(looks).sum()
+        })
+    }
+
     fn seen(&mut self, id: usize, seen: &Observation) {
         let Some(row) = self.rows.get_mut(id) else { return };
         let mean = row.evidence.belief(&self.prior).mean_per_day();
@@ -158,22 +209,21 @@ impl<E: Evidence> Knowledge for Learnt<E> {
         row.explores = self.chance.random_ratio(1, EXPLORING);
     }
 
-    fn daily(&mut self) {
-        self.counts = self.counts.forget(1.0);
+    fn fit(&mut self, elapsed_days: f64) -> bool {
+        self.counts = self.counts.forget(elapsed_days);
         self.notices = self.counts.notices();
-        self.prior = E::refit(&self.prior, self.rows.iter().map(|row| row.evidence));
+        let sampled = self.sample();
+        self.prior = E::refit(&self.prior, sampled.into_iter().map(|(evidence, _)| evidence));
+        true
     }
 }
 
 /// Single looks that the controller keeps due; of batches, one.
 const KEPT_DUE: usize = 12;
 /// Records whose due time is worked out again in the background, for each look.
-const REFRESHED_PER_LOOK: usize = 2;
-/// How far the price moves in a tick at the most,
-const STEP: f64 = 0.005;
-/// and in the first ticks, which stand for a lane's first hour.
-const FIRST_STEP: f64 = 0.1;
-const FIRST_TICKS: u32 = 200;
+const REFRESHED_PER_LOOK: usize = 1;
+/// How far the price moves in a tick at the most.
+const STEP: f64 = 0.0005;
 
 /// The rhythm of a lane.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +232,10 @@ pub(super) struct Rhythm {
     pub tick_days: f64,
     /// Looks that a tick may take: what one request carries, or a few single ones.
     pub looks: usize,
+    /// The budget.
+    pub looks_per_day: f64,
+    /// Days between two fits of what is believed of the type.
+    pub fit_days: f64,
     /// A request with room left takes what is due next: it costs nothing more.
     pub fill: bool,
 }
@@ -189,9 +243,9 @@ pub(super) struct Rhythm {
 impl Rhythm {
     /// A lane ticks every second and takes days to go round. Here ticks are longer, and the price
     /// moves as little in one.
-    fn controller(&self, price: f64, step: f64) -> PriceController {
+    fn controller(&self, price: f64) -> PriceController {
         let settings = ControllerSettings {
-            gain_per_hour: step / (24.0 * self.tick_days).min(0.1),
+            gain_per_hour: STEP / (24.0 * self.tick_days).min(0.1),
             ..ControllerSettings::default()
         };
         PriceController::new(price, settings)
@@ -206,21 +260,24 @@ pub(super) struct Index<K> {
     due: Vec<f64>,
     queue: BinaryHeap<At<usize>>,
     controller: PriceController,
-    ticks: u32,
+    fitting_price: f64,
+    fitted_at: f64,
     rhythm: Rhythm,
     refresh: usize,
 }
 
 impl<K: Knowledge> Index<K> {
-    /// - `price`: where it begins.
-    pub(super) fn new(knowledge: K, records: usize, price: f64, rhythm: Rhythm) -> Self {
+    /// Begins at the price that fits what is believed at the beginning.
+    pub(super) fn new(mut knowledge: K, records: usize, rhythm: Rhythm) -> Self {
+        let fitting_price = knowledge.fitting_price(1.0, rhythm.looks_per_day);
         let mut index = Self {
             knowledge,
             since: vec![0.0; records],
             due: vec![f64::INFINITY; records],
             queue: BinaryHeap::new(),
-            controller: rhythm.controller(price, FIRST_STEP),
-            ticks: 0,
+            controller: rhythm.controller(fitting_price),
+            fitting_price,
+            fitted_at: 0.0,
             rhythm,
             refresh: 0,
         };
@@ -237,11 +294,6 @@ impl<K: Knowledge> Index<K> {
         since.zip(age).map_or(f64::INFINITY, |(since, age)| since + age)
     }
 
-    fn is_worth_it(&self, id: usize, now: f64) -> bool {
-        let age = self.knowledge.threshold_age_days(id, self.controller.price());
-        age.zip(self.since.get(id)).is_some_and(|(age, since)| since + age <= now)
-    }
-
     /// Enters it into the index; what stood there for it before counts no longer.
     fn enter(&mut self, id: usize, days: f64) {
         if let Some(due) = self.due.get_mut(id) {
@@ -255,10 +307,25 @@ impl<K: Knowledge> Index<K> {
     fn plan(&mut self, id: usize) {
         self.enter(id, self.due_at(id));
     }
+
+    /// Fits what is believed of the type, and follows the price that this calls for.
+    fn fit(&mut self, now: f64) {
+        if now < self.fitted_at + self.rhythm.fit_days {
+            return;
+        }
+        let fitted = self.knowledge.fit(now - self.fitted_at);
+        self.fitted_at = now;
+        if fitted {
+            let before = self.fitting_price;
+            self.fitting_price = self.knowledge.fitting_price(before, self.rhythm.looks_per_day);
+            self.controller.follow(self.fitting_price / before);
+        }
+    }
 }
 
 impl<K: Knowledge> Policy for Index<K> {
     fn choose(&mut self, now: f64, looks: usize) -> Vec<usize> {
+        self.fit(now);
         // A falling price makes records due earlier than they stand in the index.
         for _ in 0..REFRESHED_PER_LOOK * looks {
             self.refresh = (self.refresh + 1) % self.since.len().max(1);
@@ -283,15 +350,9 @@ impl<K: Knowledge> Policy for Index<K> {
                 self.enter(next.what, days);
             }
         }
-        // What is looked at to learn is due at any price, so it must not raise it.
-        let priced = ready.iter().filter(|next| self.is_worth_it(next.what, now)).count();
         #[expect(clippy::cast_precision_loss, reason = "some hundred")]
-        let (due, capacity) = (priced as f64, capacity as f64);
+        let (due, capacity) = (ready.len() as f64, capacity as f64);
         self.controller.tick(due, capacity, 24.0 * self.rhythm.tick_days);
-        self.ticks += 1;
-        if self.ticks == FIRST_TICKS {
-            self.controller = self.rhythm.controller(self.controller.price(), STEP);
-        }
         while self.rhythm.fill && ready.len() < looks {
             let Some(next) = self.queue.pop() else { break };
             let is_current =
@@ -312,9 +373,5 @@ impl<K: Knowledge> Policy for Index<K> {
             *since = now;
         }
         self.plan(id);
-    }
-
-    fn daily(&mut self) {
-        self.knowledge.daily();
     }
 }

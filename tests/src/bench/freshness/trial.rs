@@ -1,14 +1,13 @@
 //! One policy in one universe, in simulated time.
 
-use common::freshness::gamma::GammaEvidence;
 use common::freshness::grid::GridEvidence;
 use common::freshness::{Habits, fresh_share_at_random, optimum};
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 
-use super::policy::{Index, Known, Learnt, OldestFirst, Policy, Rhythm, Uniform};
+use super::policy::{Index, Known, Learnt, OldestFirst, Policy, Proportional, Rhythm, Uniform};
 use super::universe::{Population, Universe};
-use super::world::{At, PHASES, World};
+use super::world::{At, PHASES, Staleness, World};
 
 /// What chooses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -17,12 +16,12 @@ pub(super) enum Who {
     Uniform,
     /// The longest unverified.
     OldestFirst,
+    /// In proportion to the true rates.
+    Proportional,
     /// The planner, told the true rates.
     Known,
-    /// The planner, with the Gamma learner.
-    Gamma,
-    /// The planner, with the grid learner.
-    Grid,
+    /// The planner, with what it learns on line: the grid learner.
+    Learnt,
 }
 
 /// What came of it.
@@ -30,8 +29,8 @@ pub(super) enum Who {
 pub(super) struct Outcome {
     /// Share of time that copies were stale, weighted, in each phase.
     pub stale: [f64; PHASES],
-    /// Mean and 99th percentile of how long a copy that was found stale had been so, in days.
-    pub staleness_days: (f64, f64),
+    /// How long copies were stale, after the warm-up.
+    pub staleness: Staleness,
     /// Looks that the policy took, as a share of those it might, after the warm-up.
     pub spent: f64,
 }
@@ -48,7 +47,6 @@ impl Outcome {
 pub(super) struct Setting {
     population: Population,
     ends: [f64; PHASES],
-    price: f64,
     /// Stale share of uniform sampling, by its closed form.
     pub uniform: f64,
     /// Stale share below which no policy comes, by its closed form.
@@ -56,20 +54,16 @@ pub(super) struct Setting {
 }
 
 impl Setting {
-    /// Warm-up: 100 to 500 days where webhooks tell of changes; where they do not, as long as
-    /// forty looks a record take in the mean. Measured: as long.
+    /// Measured is as long as forty looks a record take in the mean, or as the warm-up, whichever is
+    /// shorter.
     pub(super) fn new(universe: &Universe, seed: u64) -> Self {
         let population = universe.populate(&mut SmallRng::seed_from_u64(seed));
         let alike = population.alike();
         let best = optimum(&alike, population.looks_per_day);
-        let warm_up = if universe.recall > 0.0 {
-            (10.0 / universe.budget).clamp(100.0, 500.0)
-        } else {
-            40.0 / universe.budget
-        };
+        let warm_up = universe.warm_up_days();
+        let measured = f64::min(warm_up, 40.0 / universe.budget);
         Self {
-            ends: [warm_up / 2.0, warm_up, 2.0 * warm_up],
-            price: best.price,
+            ends: [warm_up / 2.0, warm_up, warm_up + measured],
             uniform: 1.0 - fresh_share_at_random(&alike, population.looks_per_day),
             optimum: 1.0 - best.fresh_share,
             population,
@@ -79,6 +73,13 @@ impl Setting {
     /// Warm-up in days.
     pub(super) fn warm_up_days(&self) -> f64 {
         self.ends.get(1).copied().unwrap_or(0.0)
+    }
+
+    /// Days between two fits of what is believed of the type: as long as half a look at each record
+    /// takes in the mean, but no less than a day.
+    fn fit_days(&self) -> f64 {
+        let records = self.population.records.iter().fold(0.0, |count, _| count + 1.0);
+        (0.5 * records / self.population.looks_per_day).max(1.0)
     }
 
     /// What its records are like.
@@ -104,11 +105,17 @@ impl Setting {
         let records = self.population.records.len();
         let per_tick = f64::from(looks);
         let tick_days = per_tick / self.population.looks_per_day;
-        let rhythm = Rhythm { tick_days, looks: usize::from(looks), fill };
+        let rhythm = Rhythm {
+            tick_days,
+            looks: usize::from(looks),
+            looks_per_day: self.population.looks_per_day,
+            fit_days: self.fit_days(),
+            fill,
+        };
         let mut policy = self.policy(who, rhythm);
         let mut world = World::new(&self.population, self.ends, seed);
         let end = self.ends.last().copied().unwrap_or(0.0);
-        let (mut now, mut day, mut tokens, mut spent, mut granted) = (0.0, 0.0, 0.0, 0.0, 0.0);
+        let (mut now, mut tokens, mut spent, mut granted) = (0.0, 0.0, 0.0, 0.0);
         while now < end {
             now += tick_days;
             while let Some(At { days, what }) = world.notice(now) {
@@ -127,15 +134,11 @@ impl Setting {
                 spent += counts;
             }
             granted += counts * per_tick;
-            while now >= day + 1.0 {
-                day += 1.0;
-                policy.daily();
-            }
         }
         world.end();
         Outcome {
             stale: world.stale_shares(),
-            staleness_days: world.staleness_days(),
+            staleness: world.staleness(),
             spent: spent / granted,
         }
     }
@@ -144,16 +147,13 @@ impl Setting {
         let records = self.population.records.len();
         let weights = self.population.records.iter().map(|(_, weight)| *weight);
         match who {
+            Who::Proportional => Box::new(Index::new(Proportional(self.habits()), records, rhythm)),
             Who::Uniform => Box::new(Uniform::new(records)),
             Who::OldestFirst => Box::new(OldestFirst::new(records)),
-            Who::Known => Box::new(Index::new(Known(self.habits()), records, self.price, rhythm)),
-            Who::Gamma => {
-                let learnt = Learnt::<GammaEvidence>::new(weights);
-                Box::new(Index::new(learnt, records, 1.0, rhythm))
-            }
-            Who::Grid => {
+            Who::Known => Box::new(Index::new(Known(self.habits()), records, rhythm)),
+            Who::Learnt => {
                 let learnt = Learnt::<GridEvidence>::new(weights);
-                Box::new(Index::new(learnt, records, 1.0, rhythm))
+                Box::new(Index::new(learnt, records, rhythm))
             }
         }
     }

@@ -55,6 +55,9 @@ pub(super) struct Universe {
     pub budget: f64,
     /// One record in ten weighs ten-fold.
     pub weighted: bool,
+    /// How long is learnt before anything is measured: so many looks a record, in the mean. Where
+    /// webhooks tell of changes, no longer than it takes to be told of 200.
+    pub warm_up_looks: f64,
 }
 
 /// Its records.
@@ -72,12 +75,19 @@ impl Universe {
     /// Its name in tables.
     pub(super) fn name(&self) -> String {
         let weighted = if self.weighted { ", weighted" } else { "" };
+        let many = if self.records > 50_000 { ", many records" } else { "" };
         format!(
-            "{}, recall {}, budget {} %{weighted}",
+            "{}, recall {}, budget {} %{weighted}{many}",
             self.rates.name(),
             self.recall,
             100.0 * self.budget,
         )
+    }
+
+    /// Warm-up in days.
+    pub(super) fn warm_up_days(&self) -> f64 {
+        let looked_at = self.warm_up_looks / self.budget;
+        if self.recall > 0.0 { looked_at.min(200.0) } else { looked_at }
     }
 
     /// Draws its records.

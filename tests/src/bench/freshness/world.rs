@@ -49,6 +49,33 @@ struct Record {
     stale_days: [f64; PHASES],
 }
 
+/// A mean and a 99th percentile, in days.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Days {
+    pub mean: f64,
+    pub p99: f64,
+}
+
+impl Days {
+    fn of(sorted: &[f64]) -> Self {
+        let p99 = sorted.get(sorted.len() * 99 / 100).copied().unwrap_or(0.0);
+        #[expect(clippy::cast_precision_loss, reason = "some million")]
+        let mean = sorted.iter().sum::<f64>() / sorted.len().max(1) as f64;
+        Self { mean, p99 }
+    }
+}
+
+/// How long copies are stale.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Staleness {
+    /// From a silent change until a look or a notice found it: the delay of detection. What is never
+    /// found is not among them.
+    pub found: Days,
+    /// How long a copy that is stale at a random instant has been so; what is not found until the
+    /// end included.
+    pub age: Days,
+}
+
 /// Warm-up in halves, then what is measured.
 pub(super) const PHASES: usize = 3;
 
@@ -156,15 +183,27 @@ impl World {
         shares
     }
 
-    /// How long the copies found stale had been so: the mean and the 99th percentile, in days.
-    pub(super) fn staleness_days(&mut self) -> (f64, f64) {
-        self.found_after.sort_by(f32::total_cmp);
-        let count = self.found_after.len();
-        let sum: f64 = self.found_after.iter().map(|days| f64::from(*days)).sum();
-        let p99 = self.found_after.get(count * 99 / 100).copied().unwrap_or(0.0);
-        #[expect(clippy::cast_precision_loss, reason = "some thousands")]
-        let mean = if count == 0 { 0.0 } else { sum / count as f64 };
-        (mean, f64::from(p99))
+    /// How long copies are stale, in the last phase.
+    pub(super) fn staleness(&self) -> Staleness {
+        let mut delays: Vec<f64> = self.found_after.iter().map(|days| f64::from(*days)).collect();
+        delays.sort_by(f64::total_cmp);
+        let found = Days::of(&delays);
+        // Those that were not found until the end are stale all the same.
+        let end = self.ends.last().copied().unwrap_or(0.0);
+        let unfound = self.records.iter().map(|r| end - r.silent_change).filter(|days| *days > 0.0);
+        delays.extend(unfound);
+        delays.sort_by(f64::total_cmp);
+        // At a random instant a copy that is stale for d days has been so for any part of these.
+        let whole: f64 = delays.iter().sum();
+        let beyond = |age: f64| delays.iter().map(|days| (days - age).max(0.0)).sum::<f64>();
+        let mean = delays.iter().map(|days| days * days).sum::<f64>() / 2.0 / whole;
+        let (mut low, mut high) = (0.0, end);
+        for _ in 0..40 {
+            let middle = f64::midpoint(low, high);
+            if beyond(middle) > 0.01 * whole { low = middle } else { high = middle }
+        }
+        let age = if whole > 0.0 { Days { mean, p99: high } } else { Days::default() };
+        Staleness { found, age }
     }
 
     fn count_stale(&mut self, id: usize, now: f64) {
