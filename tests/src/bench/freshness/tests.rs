@@ -6,7 +6,7 @@ use super::universe::{Rates, Universe};
 fn setting(recall: f64) -> Setting {
     let universe = Universe {
         rates: Rates::LogNormal,
-        records: 100,
+        records: 200,
         recall,
         budget: 0.5,
         weighted: true,
