@@ -37,6 +37,7 @@ const fn kind(name: &'static str, batch: u32) -> RecordKind {
         schema_version: 1,
         batch,
         changed_since: false,
+        lists_edits: false,
         mirrored: true,
         shape: &SHAPE,
     }
