@@ -116,12 +116,14 @@ mod tests {
         let arguments = Arguments {
             bench: Some(Bench::Queue),
             quick: true,
-            records: None,
+            records: Some(2_000),
+            only: vec!["cost".to_owned(), "lanes".to_owned()],
             runs: Some(3),
             peer: Some("node driver.mjs".to_owned()),
             json: Some("figures.json".into()),
         };
-        let words = "queue|--quick|--runs|3|--peer|node driver.mjs|--json|figures.json";
+        let words = "queue|--quick|--runs|3|--only|cost|--only|lanes|--records|2000|\
+             --peer|node driver.mjs|--json|figures.json";
         assert_eq!(arguments.words(), words.split('|').collect::<Vec<_>>());
     }
 }
