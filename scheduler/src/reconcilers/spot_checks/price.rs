@@ -130,6 +130,8 @@ mod tests {
             planning: Planning { looks_per_request, min_age, ..Planning::default() },
             requests: 1.0,
             scanned_by: None,
+            is_being_read: false,
+            lists_edits: false,
         }
     }
 
