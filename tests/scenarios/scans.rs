@@ -47,7 +47,7 @@ async fn a_bulk_page_never_delays_a_webhook_by_more_than_one_page(
     setup.eventbrite = Setup::default().eventbrite;
     setup.simulator.klaviyo.profiles = 350;
     // One thing after the other: what comes next is what is most urgent.
-    setup.settings = format!("{NO_SPOT_CHECKS}[worker]\nconcurrency = 1\n");
+    setup.settings = format!("{NO_SPOT_CHECKS}[worker]\nconcurrency = 1\nurgent_slots = 0\n");
     let mut scene = Scene::new(db, setup).await?;
     let profiles = records(&scene, RecordType::Profile);
     let mut under_way = 1;

@@ -127,39 +127,31 @@ impl GridEvidence {
         self
     }
 
-    fn ln_likelihood(&self, point: usize) -> f64 {
-        ln_likelihood(point, f64::from(self.unchanged_days), &self.changes)
-    }
-}
-
-/// Where anything was seen, there is some time, so that a row tells that it holds something.
-const LEAST_DAYS: f64 = 1e-9;
-
-impl Evidence for GridEvidence {
-    type Prior = GridPrior;
-    type Belief = GridBelief;
-
-    /// Adds to the logarithm of the likelihood of a rate r: -r t where nothing changed; -q r t +
-    /// ln(1 - e^(-(1 - q) r t)) where a look found a change; and -q r t + ln r where a notice told
-    /// of one. Where that notice may have been false and the change silent, it counts as either in
-    /// part.
-    ///
-    /// When what was seen lately is far more likely for an ordinary record of the type than for
-    /// what was believed of this one (Page's test), its habits have changed, and what was seen
-    /// before counts little.
-    fn observe(&self, prior: &GridPrior, notices: &Notices, seen: &Observation) -> Self {
+    /// What [`Evidence::observe`] makes of an observation before which the record is known to have
+    /// stayed as it was for `quiet_days`, the two being one: how surprising a change is within an hour
+    /// depends on how long there was none before.
+    #[must_use]
+    pub fn observe_after(
+        &self,
+        prior: &GridPrior,
+        notices: &Notices,
+        quiet_days: f64,
+        seen: &Observation,
+    ) -> Self {
+        let quiet = non_negative(quiet_days, MAX_AGE_DAYS);
         let days = non_negative(seen.exposure_days, MAX_AGE_DAYS).max(LEAST_DAYS);
         let recall = notices.recall();
         let believed = self.belief(prior);
-        let usual = Self::default().belief(prior).likelihood(notices, seen);
-        let surprise = f64::from(self.surprise) + (usual / believed.likelihood(notices, seen)).ln();
+        let usual = Self::default().belief(prior).likelihood(notices, quiet, seen);
+        let surprise =
+            f64::from(self.surprise) + (usual / believed.likelihood(notices, quiet, seen)).ln();
         let surprise = if surprise.is_nan() { 0.0 } else { surprise.max(0.0) };
         let mut after = if surprise > SURPRISE {
             Self { surprise: 0.0, ..self.scaled(KEPT_AFTER_SURPRISE) }
         } else {
             #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
             let surprise = surprise as f32;
-            Self { surprise, ..self.scaled(kept_after(days)) }
+            Self { surprise, ..self.scaled(kept_after(quiet + days)) }
         };
         #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
         let mut add = |count: f64, exposure_days: f64| {
@@ -185,9 +177,33 @@ impl Evidence for GridEvidence {
             days
         };
         #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
-        let unchanged_days = unchanged_days.max(LEAST_DAYS) as f32;
+        let unchanged_days = (quiet + unchanged_days).max(LEAST_DAYS) as f32;
         after.unchanged_days += unchanged_days;
         after
+    }
+
+    fn ln_likelihood(&self, point: usize) -> f64 {
+        ln_likelihood(point, f64::from(self.unchanged_days), &self.changes)
+    }
+}
+
+/// Where anything was seen, there is some time, so that a row tells that it holds something.
+const LEAST_DAYS: f64 = 1e-9;
+
+impl Evidence for GridEvidence {
+    type Prior = GridPrior;
+    type Belief = GridBelief;
+
+    /// Adds to the logarithm of the likelihood of a rate r: -r t where nothing changed; -q r t +
+    /// ln(1 - e^(-(1 - q) r t)) where a look found a change; and -q r t + ln r where a notice told
+    /// of one. Where that notice may have been false and the change silent, it counts as either in
+    /// part.
+    ///
+    /// When what was seen lately is far more likely for an ordinary record of the type than for
+    /// what was believed of this one (Page's test), its habits have changed, and what was seen
+    /// before counts little.
+    fn observe(&self, prior: &GridPrior, notices: &Notices, seen: &Observation) -> Self {
+        self.observe_after(prior, notices, 0.0, seen)
     }
 
     /// Begins with the sixteen octaves, and goes on with a finer grid over those that are likely,
@@ -304,17 +320,19 @@ impl GridBelief {
         self.points().iter().map(|(rate, weight)| weight * f(*rate)).sum()
     }
 
-    /// How likely an observation is.
-    fn likelihood(&self, notices: &Notices, seen: &Observation) -> f64 {
+    /// How likely an observation is, after days without a change.
+    fn likelihood(&self, notices: &Notices, quiet_days: f64, seen: &Observation) -> f64 {
         let days = non_negative(seen.exposure_days, MAX_AGE_DAYS).max(LEAST_DAYS);
         let (told, found) = notices.causes(seen.noticed);
         let recall = notices.recall();
         self.mean_of(|rate| {
+            let quiet = (-rate * quiet_days).exp();
             if seen.changed {
                 let silent = (1.0 - recall) * rate;
-                (told * rate + found * silent * phi(silent, days)) * (-recall * rate * days).exp()
+                let found = found * silent * phi(silent, days);
+                quiet * (told * rate + found) * (-recall * rate * days).exp()
             } else {
-                (-rate * days).exp()
+                quiet * (-rate * days).exp()
             }
         })
     }

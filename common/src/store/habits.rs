@@ -72,7 +72,17 @@ impl TypeHabits {
 
     /// The evidence on a record after one more observation.
     pub fn observe(&self, evidence: &GridEvidence, seen: &Observation) -> GridEvidence {
-        evidence.observe(&self.prior, &self.notices(), seen)
+        self.observe_after(evidence, 0.0, seen)
+    }
+
+    /// The same, after days in which the record is known to have stayed as it was.
+    pub fn observe_after(
+        &self,
+        evidence: &GridEvidence,
+        quiet_days: f64,
+        seen: &Observation,
+    ) -> GridEvidence {
+        evidence.observe_after(&self.prior, &self.notices(), quiet_days, seen)
     }
 
     /// What an observation of a record with this evidence adds to the counts. Nothing while

@@ -63,7 +63,7 @@ fn parts(
     seen: Observation,
     judged: &Judged<'_>,
     batch: &WriteBatch,
-) -> impl Iterator<Item = Observation> {
+) -> (Option<Observation>, Observation) {
     let listed = batch.listed_since.filter(|_| seen.changed && !seen.noticed);
     let quiet_days = listed.map_or(0.0, |since| {
         since.duration_since(judged.held.last_verified_at).as_secs_f64() / 86_400.0
@@ -71,7 +71,7 @@ fn parts(
     let quiet_days = quiet_days.clamp(0.0, seen.exposure_days);
     let quiet = Observation { exposure_days: quiet_days, changed: false, noticed: false };
     let rest = Observation { exposure_days: seen.exposure_days - quiet_days, ..seen };
-    (quiet_days > 0.0).then_some(quiet).into_iter().chain([rest])
+    ((quiet_days > 0.0).then_some(quiet), rest)
 }
 
 fn is_within(now: Timestamp, then: Timestamp, length: Duration) -> bool {
@@ -99,19 +99,19 @@ pub(super) fn learn(
             }
             let before = judged.held.evidence.unwrap_or_default();
             let mut evidence = None;
-            for seen in observation(judged, batch, drifted)
-                .into_iter()
-                .flat_map(|seen| parts(seen, judged, batch))
-            {
-                let known = evidence.unwrap_or(before);
-                let more = habits.tell(&known, &seen);
-                sum.counts.announced += more.announced;
-                sum.counts.expected += more.expected;
-                sum.counts.silent += more.silent;
-                sum.counts.silent_exposure += more.silent_exposure;
-                sum.counts.false_notices += more.false_notices;
-                sum.counts.exposure_days += more.exposure_days;
-                evidence = Some(habits.observe(&known, &seen));
+            if let Some(seen) = observation(judged, batch, drifted) {
+                let (quiet, seen) = parts(seen, judged, batch);
+                for part in quiet.into_iter().chain([seen]) {
+                    let more = habits.tell(&before, &part);
+                    sum.counts.announced += more.announced;
+                    sum.counts.expected += more.expected;
+                    sum.counts.silent += more.silent;
+                    sum.counts.silent_exposure += more.silent_exposure;
+                    sum.counts.false_notices += more.false_notices;
+                    sum.counts.exposure_days += more.exposure_days;
+                }
+                let quiet_days = quiet.map_or(0.0, |quiet| quiet.exposure_days);
+                evidence = Some(habits.observe_after(&before, quiet_days, &seen));
             }
             let Finding::Found { payload, .. } = &judged.look.finding else {
                 return Lesson { evidence, ..Lesson::default() };
