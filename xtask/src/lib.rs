@@ -28,5 +28,6 @@ pub mod chaos;
 pub mod ci;
 pub mod demo;
 pub mod dev;
+pub mod fuzz;
 pub mod sqlx;
 pub mod test;

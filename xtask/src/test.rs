@@ -4,6 +4,7 @@ use std::process::{Command, ExitCode};
 
 use crate::{
     cargo::{Workspace, exit_code},
+    fuzz,
     servers::Servers,
     signals::Signals,
 };
@@ -29,6 +30,9 @@ pub fn run(
         if !status.success() {
             return Ok(exit_code(status));
         }
+    }
+    if selection.long && selection.args.is_empty() {
+        return fuzz::run(workspace, signals);
     }
     Ok(ExitCode::SUCCESS)
 }
