@@ -8,7 +8,7 @@ use super::redis::micros;
 use crate::job::{JobId, Priority};
 
 /// Bytes before the trace in a job as it lies in Redis (`job.lua`).
-const HEAD_BYTES: usize = 20;
+const HEAD_BYTES: usize = 19;
 
 /// A priority, and the trace of whoever asked: 26 bytes at most.
 pub(super) fn request(priority: Priority, traceparent: &str) -> Vec<u8> {
@@ -35,10 +35,10 @@ pub(super) fn leased(id: String, packed: &[u8]) -> Option<Leased> {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| (sum << 8) | i64::from(*byte));
     Some(Leased {
         id: JobId::from(id),
-        attempt: u32::try_from(number(head.get(8..10)?)).ok()?,
-        round: *head.get(18)?,
+        attempt: u32::from(*head.get(8)?),
+        round: *head.get(17)?,
         trace: unpack_trace(trace),
-        arrived_us: number(head.get(10..17)?),
+        arrived_us: number(head.get(9..16)?),
     })
 }
 
@@ -86,14 +86,14 @@ mod tests {
 
     #[test]
     fn a_job_is_read_as_the_scripts_lay_it_out() {
-        let mut packed = vec![0, 6, 0, 0, 0, 0, 1, 1, 1, 2, 0, 0, 0, 0, 0, 1, 0, 255, 7, 3];
+        let mut packed = vec![0, 6, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0, 1, 0, 255, 7, 3];
         let job = leased("profile:1".to_owned(), &packed).unwrap();
-        assert_eq!((job.attempt, job.round, job.arrived_us), (258, 7, 256));
+        assert_eq!((job.attempt, job.round, job.arrived_us), (2, 7, 256));
         assert_eq!(job.trace, "");
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         packed.extend(pack_trace(trace));
         assert_eq!(leased("profile:1".to_owned(), &packed).unwrap().trace, trace);
-        assert_eq!(leased("profile:1".to_owned(), &packed[..19]), None);
+        assert_eq!(leased("profile:1".to_owned(), &packed[..18]), None);
     }
 
     #[test]

@@ -176,7 +176,7 @@ local function lease(lane, batch, fence)
     local packed = there[n]
     if packed then
       local attempt = math.min(attempt_in(packed) + 1, MOST_ATTEMPTS)
-      heads[attempt] = heads[attempt] or mark .. struct.pack(">I2", attempt)
+      heads[attempt] = heads[attempt] or mark .. string.char(attempt)
       ids[#ids + 1] = id
       jobs[2 * #ids - 1], jobs[2 * #ids] = id, heads[attempt] .. string.sub(packed, LEASE_BYTES + 1)
     end

@@ -2,11 +2,11 @@
 --
 --   bytes  1..7   FENCE    of the last lease
 --          8      STATE
---          9..10  ATTEMPT
---          11..17 ARRIVED  when it got its priority, us
---          18     DIRTY    the most urgent priority that asked for it while it was leased, or CLEAN
---          19     ROUND    which look of a confirming series this is
---          20     PRIORITY
+--          9      ATTEMPT
+--          10..16 ARRIVED  when it got its priority, us
+--          17     DIRTY    the most urgent priority that asked for it while it was leased, or CLEAN
+--          18     ROUND    which look of a confirming series this is
+--          19     PRIORITY
 --
 -- What a claim changes stands in front, so that it writes the same few bytes before every job of a
 -- batch; what a new job is asked with stands at the end, as the caller gives it. The worker reads all
@@ -14,10 +14,10 @@
 
 local READY, LEASED, DELAYED, BACKOFF = 0, 1, 2, 3
 local CLEAN = 255
-local LAYOUT = ">I7I1I2I7I1I1I1"
+local LAYOUT = ">I7I1I1I7I1I1I1"
 -- Without its priority.
-local NEW_LAYOUT = ">I7I1I2I7I1I1"
-local LEASE_BYTES, DIRTY_BYTE, HEAD_BYTES, MOST_ATTEMPTS = 10, 18, 20, 65535
+local NEW_LAYOUT = ">I7I1I1I7I1I1"
+local LEASE_BYTES, DIRTY_BYTE, HEAD_BYTES, MOST_ATTEMPTS = 9, 17, 19, 255
 
 -- Places in the table.
 local FENCE, STATE, ATTEMPT, ARRIVED, DIRTY, ROUND, PRIORITY, TRACE = 1, 2, 3, 4, 5, 6, 7, 8
@@ -43,8 +43,7 @@ local function leased_by(fence)
 end
 
 local function attempt_in(packed)
-  local high, low = string.byte(packed, LEASE_BYTES - 1, LEASE_BYTES)
-  return 256 * high + low
+  return string.byte(packed, LEASE_BYTES)
 end
 
 local function is_held(packed, mark)

@@ -130,6 +130,33 @@ pub(super) async fn a_lease_that_ran_out_is_another_workers_and_the_late_ack_is_
 }
 
 #[tokio::test]
+pub(super) async fn what_is_left_of_a_batch_keeps_its_lease_until_that_ends() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let jobs = ["a", "b", "c"].map(|id| job(KLAVIYO, &format!("profile:{id}"), Priority::Bulk));
+    queue.at(now).enqueue(&jobs).await.unwrap();
+    let dead = claim_one(&queue, now).await;
+    let leased = async |at: u64| queue.at(at).depths(&lane(KLAVIYO)).await.unwrap().leased;
+    assert_eq!(leased(now).await, 3);
+
+    let first = [(dead.jobs[0].id.clone(), Outcome::Ack)];
+    let at = queue.at(now);
+    assert!(at.settle(&dead.lane, dead.fence, &first, &[]).await.unwrap().is_empty());
+    assert_eq!(leased(now).await, 2);
+    let (kept, left) = (now + 30 * SECOND, [dead.jobs[1].id.clone(), dead.jobs[2].id.clone()]);
+    assert!(queue.at(kept).extend(&dead.lane, dead.fence, &left).await.unwrap().is_empty());
+    assert!(claim(&queue, now + 60 * SECOND, 1).await.batches.is_empty(), "it was extended");
+
+    let after = kept + 60 * SECOND;
+    let next = claim_one(&queue, after).await;
+    assert_eq!(ids(&next), ["profile:b", "profile:c"]);
+    assert!(next.jobs.iter().all(|job| job.attempt == 2));
+    assert_eq!(leased(after).await, 2);
+    assert!(ack(&queue, after, &next).await.is_empty());
+    assert_eq!(leased(after).await, 0);
+    assert_eq!(claim(&queue, after, 1).await.next, None, "no lease is left to end");
+}
+
+#[tokio::test]
 pub(super) async fn a_failing_job_waits_its_time_and_keeps_its_count() {
     let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
     let hook = [job(KLAVIYO, "order:1", Priority::Webhook)];

@@ -78,6 +78,7 @@ pub(crate) const CONTRACT: &[fn()] = &[
     jobs::a_notice_during_the_work_leads_to_one_more_look,
     jobs::making_up_for_a_loss_does_not_disturb_what_is_being_worked_on,
     jobs::a_lease_that_ran_out_is_another_workers_and_the_late_ack_is_refused,
+    jobs::what_is_left_of_a_batch_keeps_its_lease_until_that_ends,
     jobs::a_failing_job_waits_its_time_and_keeps_its_count,
     jobs::a_confirming_look_comes_later_and_a_new_notice_comes_before_it,
     jobs::a_person_is_told_what_a_job_waits_for_and_until_when,
