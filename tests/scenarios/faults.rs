@@ -27,6 +27,7 @@ use tokio_util::task::TaskTracker;
 use worker::batch::Worker;
 use worker::handlers::{Brake, Care, Tasks};
 use worker::line::Lines;
+use worker::settling::Settling;
 
 use crate::receiver::Receiver;
 use crate::verbs::{
@@ -248,6 +249,7 @@ async fn worker_of(scene: &Scene) -> anyhow::Result<Worker> {
         },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
+        settling: Settling::default(),
         metrics: Metrics::default(),
         chance: Mutex::new(StdRng::seed_from_u64(1)),
     })

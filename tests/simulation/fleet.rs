@@ -21,6 +21,7 @@ use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use worker::batch::Worker;
 use worker::handlers::{Brake, Care, Tasks};
 use worker::line::Lines;
+use worker::settling::Settling;
 
 use crate::plan::{Mood, POISON};
 use crate::process::{Hands, Process};
@@ -152,6 +153,7 @@ pub(crate) fn worker(process: &Arc<Process>) -> Worker {
         },
         watch: Watch { every: Duration::ZERO, repair: false, overlap: Duration::ZERO },
         lines: Lines::default(),
+        settling: Settling::default(),
         metrics: Metrics::default(),
         chance: Mutex::new(StdRng::seed_from_u64(seed)),
     }

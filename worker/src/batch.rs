@@ -9,7 +9,7 @@ use common::fleet::{Connection, Fleet};
 use common::ids::{Fence, Lane};
 use common::job::{JobId, Priority, Task};
 use common::platform::Api;
-use common::queue::{Batch, Leased, Outcome, Queue};
+use common::queue::{Batch, Leased, Outcome, Queue, QueueError};
 use common::store::connections::Parking;
 use common::store::records::{self, Verdict};
 use common::store::{Store, StoreError, dead_letters};
@@ -27,6 +27,7 @@ use crate::handlers::{self, Brake, Care, Failure, Handler};
 use crate::line::Lines;
 use crate::outcome::{self, Then};
 use crate::permits::BatchPermits;
+use crate::settling::{Ended, Settling};
 
 /// Nothing is begun, and what runs is dropped, this long before a lease ends: the clocks of this
 /// machine and of Redis may run at slightly different speeds.
@@ -61,6 +62,8 @@ pub struct Worker {
     pub watch: Watch,
     /// Who waits for further permits.
     pub lines: Lines,
+    /// What has ended and is being settled.
+    pub settling: Settling,
     /// What it counts.
     pub metrics: Metrics,
     /// For jitter.
@@ -110,14 +113,18 @@ impl Worker {
         for (id, outcome) in &settled {
             self.count_settled(&connection, id, *outcome);
         }
-        match self.queue.settle(&lane, fence, &settled, &reports).await {
-            Ok(lost) if lost.is_empty() => {}
-            Ok(lost) => {
-                warn!(%lane, lost = lost.len(), "settled too late: another worker has them");
-            }
+        let ended = Ended { fence, outcomes: settled, permits: reports };
+        match self.settling.settle(&lane, ended, |all| self.settle(&lane, all)).await {
+            Ok(0) => {}
+            Ok(lost) => warn!(%lane, lost, "settled too late: another worker has them"),
             // Harmless: the leases end, the jobs run again, and handlers are safe to run twice.
             Err(error) => warn!(%lane, %error, "could not settle"),
         }
+    }
+
+    async fn settle(&self, lane: &Lane, all: Vec<Ended>) -> Result<Vec<Vec<JobId>>, QueueError> {
+        let settlements: Vec<_> = all.iter().map(Ended::settlement).collect();
+        self.queue.settle_all(lane, &settlements).await
     }
 
     /// Extends the lease until it cannot. Returns why the batch must be dropped.

@@ -1,5 +1,5 @@
 //! Takes jobs, fetches records within quota, writes the mirror. The path of a job:
-//! [`pool`] claims it, [`batch`] keeps its lease and settles it, [`handlers`] do it.
+//! [`pool`] claims it, [`batch`] keeps its lease, [`handlers`] do it, [`settling`] says so.
 
 pub mod batch;
 mod bell;
@@ -10,6 +10,7 @@ pub mod line;
 pub mod outcome;
 pub mod permits;
 pub mod pool;
+pub mod settling;
 mod slots;
 mod urgent;
 
@@ -27,6 +28,7 @@ use tokio_util::task::TaskTracker;
 use crate::batch::Worker;
 use crate::handlers::{Handler, Tasks};
 use crate::line::Lines;
+use crate::settling::Settling;
 
 /// Works until the lifecycle stops; then finishes what it holds, or hands it back.
 ///
@@ -94,6 +96,7 @@ pub fn worker(config: &Config, fleet: Fleet, handler: Arc<dyn Handler>) -> anyho
         },
         watch: Watch::new(&config.scheduler),
         lines: Lines::default(),
+        settling: Settling::default(),
         metrics: Metrics::default(),
         chance,
     })

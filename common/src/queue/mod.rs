@@ -15,6 +15,7 @@ mod port;
 mod redis;
 mod scripts;
 mod settings;
+mod settle;
 mod waiter;
 mod wire;
 
@@ -26,4 +27,5 @@ pub use lease::{Batch, Leased, Outcome, PermitReport};
 pub use port::{Queue, Wakes};
 pub use redis::RedisQueue;
 pub use settings::QueueSettings;
+pub use settle::Settlement;
 pub use waiter::Waiter;

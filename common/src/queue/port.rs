@@ -8,9 +8,10 @@ use async_trait::async_trait;
 
 use super::answer::{Claimed, Enqueued, Epoch, Ledger, QueueError};
 use super::keys::Shard;
-use super::lease::{Outcome, PermitReport};
+use super::lease::PermitReport;
 use super::redis::RedisQueue;
 use super::settings::QueueSettings;
+use super::settle::Settlement;
 use super::waiter::Waiter;
 use crate::ids::{Fence, Lane};
 use crate::job::{Job, JobId, Priority};
@@ -57,14 +58,12 @@ pub trait Queue: fmt::Debug + Send + Sync {
         fence: Fence,
         ids: &[JobId],
     ) -> Result<Vec<JobId>, QueueError>;
-    /// [`RedisQueue::settle`].
-    async fn settle(
+    /// [`RedisQueue::settle_all`].
+    async fn settle_all(
         &self,
         lane: &Lane,
-        fence: Fence,
-        outcomes: &[(JobId, Outcome)],
-        permits: &[PermitReport],
-    ) -> Result<Vec<JobId>, QueueError>;
+        settlements: &[Settlement<'_>],
+    ) -> Result<Vec<Vec<JobId>>, QueueError>;
     /// [`RedisQueue::observe`].
     async fn observe(&self, lane: &Lane, permits: &[PermitReport]) -> Result<(), QueueError>;
     /// [`RedisQueue::acquire`].
@@ -173,14 +172,12 @@ impl Queue for RedisQueue {
         Self::extend(self, lane, fence, ids).await
     }
 
-    async fn settle(
+    async fn settle_all(
         &self,
         lane: &Lane,
-        fence: Fence,
-        outcomes: &[(JobId, Outcome)],
-        permits: &[PermitReport],
-    ) -> Result<Vec<JobId>, QueueError> {
-        Self::settle(self, lane, fence, outcomes, permits).await
+        settlements: &[Settlement<'_>],
+    ) -> Result<Vec<Vec<JobId>>, QueueError> {
+        Self::settle_all(self, lane, settlements).await
     }
 
     async fn observe(&self, lane: &Lane, permits: &[PermitReport]) -> Result<(), QueueError> {

@@ -12,16 +12,16 @@ use super::answer::{Enqueued, QueueError};
 use super::book::{Entry, LaneBook};
 use super::call::Call;
 use super::keys::Keys;
-use super::lease::{Outcome, PermitReport};
 use super::settings::QueueSettings;
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
 use crate::job::{Job, JobId, Priority};
 use crate::link::Links;
-use crate::quota::{Permit, RateScope};
+use crate::quota::Permit;
 
 /// Jobs that one call of a script takes; longer lists are cut.
-const JOBS_PER_CALL: usize = 200;
+pub(super) const JOBS_PER_CALL: usize = 200;
+
 /// The queue. Cheap to clone.
 #[derive(Clone)]
 pub struct RedisQueue {
@@ -129,65 +129,6 @@ impl RedisQueue {
         Ok(lost.into_iter().map(JobId::from).collect())
     }
 
-    /// Settles leased jobs of one lane together with the permits that were used for them. Returns
-    /// the jobs whose lease was lost: nothing was done for them.
-    pub async fn settle(
-        &self,
-        lane: &Lane,
-        fence: Fence,
-        outcomes: &[(JobId, Outcome)],
-        permits: &[PermitReport],
-    ) -> Result<Vec<JobId>, QueueError> {
-        let entry = self.entry(lane)?;
-        let mut lost = Vec::new();
-        let mut permits = permits;
-        let ids: Vec<&JobId> = outcomes.iter().map(|(id, _)| id).collect();
-        let mut parts = parts(&ids);
-        if parts.is_empty() {
-            parts.push(0..0);
-        }
-        for part in parts {
-            let chunk = outcomes.get(part).unwrap_or_default();
-            let mut call = self.lane_call(&scripts::SETTLE, true, entry);
-            call.arg(lane.as_str())
-                .arg(entry.json.as_str())
-                .arg(self.permit_deadline_us())
-                .arg(permits.len());
-            for report in permits {
-                let (left, reset_after) = report
-                    .signal
-                    .remaining
-                    .map_or((-1, Duration::ZERO), |(n, after)| (i64::from(n), after));
-                call.arg(report.id)
-                    .arg(report.kind.as_str())
-                    .arg(u8::from(report.sent))
-                    .arg(left)
-                    .arg(micros(reset_after))
-                    .arg(micros(report.signal.refused_for.unwrap_or_default()))
-                    .arg(match report.signal.scope {
-                        RateScope::Lane => "lane",
-                        RateScope::Kind => "kind",
-                    });
-            }
-            call.arg(fence.0);
-            for (id, _) in chunk {
-                call.arg(id.as_str());
-            }
-            for (_, outcome) in chunk {
-                call.arg(wire::outcome(*outcome).as_ref());
-            }
-            let gone: Vec<String> = self.send(&call).await?;
-            lost.extend(gone.into_iter().map(JobId::from));
-            permits = &[];
-        }
-        Ok(lost)
-    }
-
-    /// Settles permits alone, at once: for windows of a second, and for what cannot wait (a 429).
-    pub async fn observe(&self, lane: &Lane, permits: &[PermitReport]) -> Result<(), QueueError> {
-        self.settle(lane, Fence(0), &[], permits).await.map(drop)
-    }
-
     /// One more permit for a request inside a job; `Err` has the time until there may be one. It
     /// may be too short, never too long: a request that is on its way may be answered at once.
     pub async fn acquire(
@@ -262,7 +203,7 @@ impl RedisQueue {
 }
 
 /// Cuts a list for as many calls as it takes: so many at once, and none twice in a call.
-fn parts<T: Eq + std::hash::Hash>(ids: &[T]) -> Vec<Range<usize>> {
+pub(super) fn parts<T: Eq + std::hash::Hash>(ids: &[T]) -> Vec<Range<usize>> {
     let (mut parts, mut from, mut seen) = (Vec::new(), 0, HashSet::new());
     for (at, id) in ids.iter().enumerate() {
         if seen.len() == JOBS_PER_CALL || seen.contains(id) {

@@ -8,8 +8,8 @@ use common::ids::{Fence, Lane};
 use common::job::{Job, JobId, Priority};
 use common::link::Fault;
 use common::queue::{
-    Batch, Claimed, Enqueued, Epoch, Leased, Ledger, Outcome, PermitReport, Queue, QueueError,
-    QueueSettings, Shard, Wakes,
+    Batch, Claimed, Enqueued, Epoch, Leased, Ledger, PermitReport, Queue, QueueError,
+    QueueSettings, Settlement, Shard, Wakes,
 };
 use common::quota::Permit;
 use tokio::sync::oneshot;
@@ -188,26 +188,29 @@ impl Queue for Client {
         Ok(lost)
     }
 
-    async fn settle(
+    async fn settle_all(
         &self,
         lane: &Lane,
-        fence: Fence,
-        outcomes: &[(JobId, Outcome)],
-        permits: &[PermitReport],
-    ) -> Result<Vec<JobId>, QueueError> {
-        let (lane, outcomes, permits) = (lane.clone(), outcomes.to_vec(), permits.to_vec());
-        let (name, lost) = (self.process.name.clone(), self.lost_wakes());
+        settlements: &[Settlement<'_>],
+    ) -> Result<Vec<Vec<JobId>>, QueueError> {
+        let owned = |it: &Settlement<'_>| (it.fence, it.outcomes.to_vec(), it.permits.to_vec());
+        let settlements: Vec<_> = settlements.iter().map(owned).collect();
+        let (lane, name, lost) = (lane.clone(), self.process.name.clone(), self.lost_wakes());
         self.ask(move |state, now| {
-            if !outcomes.is_empty() {
-                state.tell(now, format_args!("{name} settles {outcomes:?} under {fence}"));
-            }
-            state.settle((&lane, fence), &outcomes, &permits, now, lost)
+            let settled = settlements.into_iter().map(|(fence, outcomes, permits)| {
+                if !outcomes.is_empty() {
+                    state.tell(now, format_args!("{name} settles {outcomes:?} under {fence}"));
+                }
+                state.settle((&lane, fence), &outcomes, &permits, now, lost)
+            });
+            settled.collect()
         })
         .await
     }
 
     async fn observe(&self, lane: &Lane, permits: &[PermitReport]) -> Result<(), QueueError> {
-        self.settle(lane, Fence(0), &[], permits).await.map(drop)
+        let settlement = Settlement { fence: Fence(0), outcomes: &[], permits };
+        self.settle_all(lane, &[settlement]).await.map(drop)
     }
 
     async fn acquire(

@@ -53,6 +53,11 @@ local function back_in_line(lane, ids, mark)
   return count
 end
 
+local function drop_lease(lane, fence)
+  redis.call("HDEL", lane.key.batches, fence, fence .. ":n")
+  redis.call("ZREM", lane.key.leases, fence)
+end
+
 -- Leases that ran out: their holders are gone or late. Priority and arrival are kept.
 local function reap(lane)
   local before = reaped

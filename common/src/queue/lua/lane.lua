@@ -67,11 +67,6 @@ local function save_state(lane)
   end
 end
 
-local function drop_lease(lane, fence)
-  redis.call("HDEL", lane.key.batches, fence, fence .. ":n")
-  redis.call("ZREM", lane.key.leases, fence)
-end
-
 local function count_leased(lane, by)
   set_state(lane, "leased", digits(math.max(0, tonumber(lane.state.leased or 0) + by)))
 end

@@ -7,13 +7,14 @@
 --       5 number of permits
 --       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
 --           said or -1, until reset in us, freeze in us or 0, what both are about: "lane" or "kind"
---       then the fence, the ids, each once, and of each in turn its outcome:
+--       then the number of leases, of each its fence and how many of the ids are under it; the ids,
+--       each once; and of each in turn its outcome:
 --         ack              done
 --         again US ROUND   done, and look once more after the delay, as this round
 --         nack US          failed: try again after the delay, which nothing shortens
 --         defer US         not now: try again after the delay; this was no attempt
 --         bury             given up; the dead letter is in Postgres already
--- Returns the ids whose lease was lost: for them nothing was done.
+-- Returns which of the ids, counted from 1, are under no such lease any more: for them nothing was done.
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
@@ -47,12 +48,13 @@ for _ = 1, permits do
   arg = arg + 7
 end
 
-local fence, jobs = ARGV[arg], (#ARGV - arg) / 2
-local mark = leased_by(tonumber(fence))
-local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, arg + 1, arg + jobs)) or {}
+local leases = tonumber(ARGV[arg])
+local before = arg + 2 * leases
+local jobs = (#ARGV - before) / 2
+local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, before + 1, before + jobs)) or {}
 
 -- What is written with one command for all.
-local lost, ended, done, saved, urgent = {}, 0, {}, {}, false
+local lost, done, saved, urgent = {}, {}, {}, false
 local entering, delayed = { [0] = {}, {}, {}, {} }, {}
 
 local function back_in_line(id, job, priority)
@@ -98,26 +100,62 @@ local function come_back(id, job, outcome)
   saved[#saved + 1] = packed_job(job)
 end
 
-for n = 1, jobs do
-  local id, packed, outcome = ARGV[arg + n], there[n], ARGV[arg + jobs + n]
-  if not is_held(packed, mark) then
-    lost[#lost + 1] = id
-  else
-    ended = ended + 1
-    local ends = outcome == "ack" or outcome == "bury"
-    if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
-      done[#done + 1] = id
+-- So many jobs of each of these leases, each named once, are under it no more. A lease ends with its last.
+local function let_go(lane, fences, counts)
+  local fields, gone, kept, total = {}, {}, {}, 0
+  for n, fence in ipairs(fences) do
+    fields[n] = fence .. ":n"
+  end
+  for n, held in ipairs(redis.call("HMGET", lane.key.batches, unpack(fields))) do
+    local left = tonumber(held or 0) - counts[n]
+    total = total + counts[n]
+    if left > 0 then
+      kept[#kept + 1] = fields[n]
+      kept[#kept + 1] = digits(left)
     else
-      come_back(id, job_of(packed), outcome)
+      gone[#gone + 1] = fences[n]
+      gone[#gone + 1] = fields[n]
     end
+  end
+  if #kept > 0 then
+    redis.call("HSET", lane.key.batches, unpack(kept))
+  end
+  if #gone > 0 then
+    redis.call("HDEL", lane.key.batches, unpack(gone))
+    -- Names of counts are none of its members.
+    redis.call("ZREM", lane.key.leases, unpack(gone))
+  end
+  count_leased(lane, -total)
+end
+
+-- Fences, and how many of each one's jobs have ended.
+local fences, ended, last = {}, {}, 0
+for n = 1, leases do
+  local fence, first = ARGV[arg + 2 * n - 1], last + 1
+  local mark, held = leased_by(tonumber(fence)), 0
+  last = last + tonumber(ARGV[arg + 2 * n])
+  for at = first, last do
+    local packed, outcome = there[at], ARGV[before + jobs + at]
+    if not is_held(packed, mark) then
+      lost[#lost + 1] = at
+    else
+      held = held + 1
+      local id, ends = ARGV[before + at], outcome == "ack" or outcome == "bury"
+      if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
+        done[#done + 1] = id
+      else
+        come_back(id, job_of(packed), outcome)
+      end
+    end
+  end
+  if held > 0 then
+    fences[#fences + 1] = fence
+    ended[#ended + 1] = held
   end
 end
 
-if ended > 0 then
-  if redis.call("HINCRBY", lane.key.batches, fence .. ":n", digits(-ended)) <= 0 then
-    drop_lease(lane, fence)
-  end
-  count_leased(lane, -ended)
+if #fences > 0 then
+  let_go(lane, fences, ended)
 end
 if #done > 0 then
   redis.call("HDEL", lane.key.jobs, unpack(done))

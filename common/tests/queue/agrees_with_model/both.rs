@@ -7,7 +7,7 @@ use common::ids::{Fence, Lane};
 use common::job::{JobId, Priority};
 use common::queue::model::{Model, ModelBatch, State};
 use common::queue::{
-    Batch, Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Shard, What,
+    Batch, Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Settlement, Shard, What,
 };
 use common::quota::{LaneLimits, RateSignal};
 use proptest::prelude::*;
@@ -38,6 +38,35 @@ pub(super) struct Twin {
     limits: LaneLimits,
     /// What was granted and may have been sent.
     sent: BTreeMap<i64, Sent>,
+}
+
+impl Twin {
+    /// What becomes of a batch in the model: what Redis is told of its permit, and the jobs that had
+    /// lost their lease.
+    fn settle(
+        &mut self,
+        out: &Out,
+        jobs: &[(JobId, Outcome)],
+        sent: bool,
+        signal: &RateSignal,
+        now: u64,
+    ) -> (PermitReport, Vec<JobId>) {
+        let signal = if sent { signal.clone() } else { RateSignal::default() };
+        if sent {
+            if let Some(sent) = self.sent.get_mut(&out.fence) {
+                sent.answered.get_or_insert(now);
+            }
+            self.model.observe(out.fence, &out.kind, &signal, now);
+        } else {
+            self.sent.remove(&out.fence);
+            self.model.give_back(out.fence, &out.kind, now);
+        }
+        let held =
+            |&(id, outcome): &(&JobId, Outcome)| !self.model.settle(id, out.fence, outcome, now);
+        let lost = jobs.iter().map(|(id, outcome)| (id, *outcome)).filter(held);
+        let lost = lost.map(|(id, _)| id.clone()).collect();
+        (PermitReport { id: out.fence, kind: out.kind.clone(), sent, signal }, lost)
+    }
 }
 
 /// A batch that a worker holds.
@@ -115,6 +144,9 @@ impl Both {
                     self.out.push(out);
                 }
                 Ok(())
+            }
+            Op::SettleTogether { batch, most, outcomes, twice } => {
+                self.settle_together(batch, most, &outcomes, twice).await
             }
             Op::Forget { batch } => {
                 drop(self.take_out(batch));
@@ -273,25 +305,62 @@ impl Both {
     ) -> Checked {
         let (redis, now) = self.at_once();
         let twin = &mut self.twins[out.lane];
-        let signal = if sent { signal.clone() } else { RateSignal::default() };
-        if sent {
-            if let Some(sent) = twin.sent.get_mut(&out.fence) {
-                sent.answered.get_or_insert(now);
-            }
-            twin.model.observe(out.fence, &out.kind, &signal, now);
-        } else {
-            twin.sent.remove(&out.fence);
-            twin.model.give_back(out.fence, &out.kind, now);
-        }
-        let mut expected = Vec::new();
-        for (id, outcome) in jobs {
-            if !twin.model.settle(id, out.fence, *outcome, now) {
-                expected.push(id.clone());
-            }
-        }
-        let report = PermitReport { id: out.fence, kind: out.kind.clone(), sent, signal };
+        let (report, expected) = twin.settle(out, jobs, sent, signal, now);
         let lost = redis.settle(&twin.name, Fence(out.fence), jobs, &[report]).await.unwrap();
         prop_assert_eq!(lost, expected);
+        Ok(())
+    }
+
+    /// Jobs of each batch for which there is no outcome are still held.
+    async fn settle_together(
+        &mut self,
+        batch: usize,
+        most: usize,
+        outcomes: &[Outcome],
+        twice: bool,
+    ) -> Checked {
+        let Some(first) = self.take_out(batch) else { return Ok(()) };
+        let lane = first.lane;
+        let mut outs = vec![first];
+        while outs.len() < most
+            && let Some(next) = self.out.iter().position(|out| out.lane == lane)
+        {
+            outs.push(self.out.remove(next));
+        }
+        // Each begins with another outcome.
+        let outcomes_of = |(nth, out): (usize, &Out)| {
+            let ids = out.ids.iter().take(outcomes.len()).cloned();
+            ids.zip(outcomes.iter().copied().cycle().skip(nth)).collect()
+        };
+        let jobs: Vec<Vec<_>> = outs.iter().enumerate().map(outcomes_of).collect();
+        for _ in 0..=u8::from(twice) {
+            let (redis, now) = self.at_once();
+            let twin = &mut self.twins[lane];
+            let (mut reports, mut expected) = (Vec::new(), Vec::new());
+            for (out, jobs) in outs.iter().zip(&jobs) {
+                let (report, lost) = twin.settle(out, jobs, true, &RateSignal::default(), now);
+                reports.push([report]);
+                expected.push(lost);
+            }
+            let settlements: Vec<_> = outs
+                .iter()
+                .zip(&jobs)
+                .zip(&reports)
+                .map(|((out, jobs), report)| Settlement {
+                    fence: Fence(out.fence),
+                    outcomes: jobs,
+                    permits: report,
+                })
+                .collect();
+            let lost = redis.settle_all(&twin.name, &settlements).await.unwrap();
+            prop_assert_eq!(lost, expected);
+        }
+        for (mut out, jobs) in outs.into_iter().zip(&jobs) {
+            out.ids.drain(..jobs.len());
+            if !out.ids.is_empty() {
+                self.out.push(out);
+            }
+        }
         Ok(())
     }
 

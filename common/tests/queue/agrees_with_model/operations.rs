@@ -50,6 +50,13 @@ pub(super) enum Op {
         signal: RateSignal,
         twice: bool,
     },
+    /// Of one lane, with one call.
+    SettleTogether {
+        batch: usize,
+        most: usize,
+        outcomes: Vec<Outcome>,
+        twice: bool,
+    },
     Extend {
         batch: usize,
     },
@@ -153,6 +160,9 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(batch, outcomes, sent, signal, twice)| {
                 Op::Settle { batch, outcomes, sent, signal, twice }
             }),
+        4 => (0_usize..8, 1_usize..5, prop::collection::vec(outcome(), 1..=4), rarely()).prop_map(
+            |(batch, most, outcomes, twice)| Op::SettleTogether { batch, most, outcomes, twice }
+        ),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
         1 => (0_usize..8).prop_map(|batch| Op::Forget { batch }),
         2 => (lane(), 0..KINDS.len(), prop::option::of(0_u8..4))
