@@ -18,7 +18,8 @@ end
 wait = math.max(wait, tonumber(lane.state.frozen or 0) - now)
 local permit = 0
 if wait <= 0 then
-  permit, wait = next_fence(KEYS[1], now), 0
+  permit, wait = next_fence(now), 0
+  save_fence(KEYS[1])
   take(lane, ARGV[4], permit, now, tonumber(ARGV[3]))
 end
 save_state(lane)

@@ -19,7 +19,7 @@
 -- jobs of a kind are read a batch, READ lanes of platforms without room are passed over; lanes that are
 -- not reached before enough batches are found are not read.
 
-local BOUND, READ, CHUNK, HINTS, SOON_US = 100, 400, 100, 8, 100000
+local BOUND, READ, CHUNK, HINTS, SOON_US, WRITTEN = 100, 400, 100, 8, 100000, 400
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -36,7 +36,7 @@ local function back_in_line(lane, ids, mark)
       job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
       local line = entering[job[PRIORITY]]
       line[#line + 1] = "0"
-      line[#line + 1] = place(ids[n], colon_of(job[ARRIVED]))
+      line[#line + 1] = place(ids[n], stamp_of(job[ARRIVED]))
       saved[#saved + 1] = ids[n]
       saved[#saved + 1] = packed_job(job)
       count = count + 1
@@ -99,7 +99,8 @@ local function batch_of(lane, priority, head)
     local chunk = of_kind(lane.key.ready[priority], kind, from, count)
     for _, member in ipairs(chunk) do
       local id = id_at(member, kind)
-      local fits = not string.find(id, "/", #prefix + 1, true) and string.sub(id, 1, #prefix) == prefix
+      local fits = not string.find(id, "/", #prefix + 1, true)
+        and (prefix == "" or string.sub(id, 1, #prefix) == prefix)
       if #ids < most and fits then
         members[#members + 1] = member
         ids[#ids + 1] = id
@@ -172,6 +173,23 @@ local function take_out_of_line(lane, batch)
   lane.heads[batch.priority] = rest
 end
 
+local function append(list, ...)
+  for n = 1, select("#", ...) do
+    list[#list + 1] = select(n, ...)
+  end
+end
+
+-- What was leased, with one command for all.
+local function write_leases(lane)
+  local written = lane.written
+  if #written.leases > 0 then
+    redis.call("HSET", lane.key.jobs, unpack(written.jobs))
+    redis.call("HSET", lane.key.batches, unpack(written.batches))
+    redis.call("ZADD", lane.key.leases, unpack(written.leases))
+  end
+  lane.written = { jobs = {}, batches = {}, leases = {} }
+end
+
 -- Leases those of the batch that there are: they lie in `jobs` under `mark` and their attempt. Returns
 -- what the worker gets to know.
 local function lease(lane, batch, fence)
@@ -187,11 +205,16 @@ local function lease(lane, batch, fence)
     end
   end
   if #ids > 0 then
-    local name = digits(fence)
-    redis.call("HSET", lane.key.jobs, unpack(jobs))
-    redis.call("HSET", lane.key.batches, name, cmsgpack.pack(ids), name .. ":n", digits(#ids))
-    redis.call("ZADD", lane.key.leases, digits(now + lease_us), name)
+    local name, written = digits(fence), lane.written
+    for n = 1, #jobs do
+      written.jobs[#written.jobs + 1] = jobs[n]
+    end
+    append(written.batches, name, cmsgpack.pack(ids), name .. ":n", digits(#ids))
+    append(written.leases, digits(now + lease_us), name)
     count_leased(lane, #ids)
+    if #written.jobs >= WRITTEN then
+      write_leases(lane)
+    end
   end
   return jobs
 end
@@ -201,7 +224,7 @@ local function lease_batch(lane)
   if not batch then
     return nil
   end
-  local fence = next_fence(KEYS[1], now)
+  local fence = next_fence(now)
   take(lane, batch.kind, fence, now, deadline_us)
   local jobs = lease(lane, batch, fence)
   take_out_of_line(lane, batch)
@@ -287,7 +310,7 @@ local function reach(found)
   reap(lane)
   wake_delayed(lane)
   load_quotas(lane, cjson.decode(ARGV[found.limits]), found.key + LANE_KEYS, now, deadline_us)
-  lane.heads = {}
+  lane.heads, lane.written = {}, { jobs = {}, batches = {}, leases = {} }
   if lane.state.closed then
     closed[#closed + 1] = lane.name
   end
@@ -316,7 +339,11 @@ while #running > 0 and #batches < wanted do
   end
   running = still
 end
+if #batches > 0 then
+  save_fence(KEYS[1])
+end
 for _, lane in ipairs(reached) do
+  write_leases(lane)
   save_state(lane)
   reschedule(lane, lane.exhausted)
   tell_urgent(lane)

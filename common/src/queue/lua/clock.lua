@@ -48,8 +48,12 @@ end
 
 -- The next fence: grows by one at least, and is never below the clock, so that it goes on growing
 -- when this Redis lost the last one.
-local function next_fence(shard, now)
+local function next_fence(now)
   last_fence = math.max(last_fence + 1, now)
-  redis.call("HSET", shard, "fence", digits(last_fence))
   return last_fence
+end
+
+-- After the last one that a script hands out.
+local function save_fence(shard)
+  redis.call("HSET", shard, "fence", digits(last_fence))
 end

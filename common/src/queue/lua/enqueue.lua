@@ -23,11 +23,20 @@ local function save(id, packed)
   saved[#saved + 1] = packed
 end
 
-local colon = colon_of(now)
+local stamp = stamp_of(now)
 local function enter(id, priority)
   local line = entering[priority]
   line[#line + 1] = "0"
-  line[#line + 1] = place(id, colon)
+  line[#line + 1] = place(id, stamp)
+end
+
+-- Its batch is settled job by job.
+local function look_at_batch(fence)
+  local field = digits(fence) .. ":n"
+  local left = tonumber(redis.call("HGET", lane.key.batches, field) or 0)
+  if left > 0 then
+    redis.call("HSET", lane.key.batches, field, digits(-left))
+  end
 end
 
 -- New jobs differ by what they are asked with alone.
@@ -37,6 +46,7 @@ local function mark_dirty(id, job, priority, trace)
   if priority < job[DIRTY] then
     job[DIRTY], job[TRACE] = priority, trace
     save(id, packed_job(job))
+    look_at_batch(job[FENCE])
   end
   dirty = dirty + 1
 end

@@ -23,7 +23,7 @@ local id, kind = ARGV[4], kind_of(ARGV[4])
 local limits = kind_limits(lane, kind)
 local job = load_job(lane.key.jobs, id)
 local ready = job and job[STATE] == READY
-local mine = ready and job_at(place(id, colon_of(job[ARRIVED])))
+local mine = ready and job_at(place(id, stamp_of(job[ARRIVED])))
 
 local function owed(priority)
   return priority >= 2 and is_owed(lane, priority, tonumber(ARGV[3 + priority]))
@@ -64,7 +64,7 @@ local function jobs_before(line, heads)
     local last = "(" .. mine.member
     if head.kind ~= kind then
       local ties = sorts_before(head.id, id) and 1 or 0
-      last = "(" .. head.kind .. colon_of(mine.arrived + ties)[":"]
+      last = "(" .. head.kind .. ":" .. stamp_of(mine.arrived + ties)
     end
     before = before + redis.call("ZLEXCOUNT", line, "[" .. head.kind .. ":", last)
   end
@@ -152,7 +152,8 @@ end
 local function comes_back(at)
   local count = redis.call("ZCOUNT", lane.key.delayed, "-inf", digits(at))
     + redis.call("ZCOUNT", lane.key.leases, "-inf", digits(at))
-  local alone = job[STATE] ~= LEASED or redis.call("HGET", lane.key.batches, digits(job[FENCE]) .. ":n") == "1"
+  local left = job[STATE] == LEASED and redis.call("HGET", lane.key.batches, digits(job[FENCE]) .. ":n")
+  local alone = not left or math.abs(tonumber(left)) == 1
   if not ready and back_at <= at and alone then
     count = count - 1
   end

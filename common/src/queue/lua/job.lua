@@ -52,7 +52,8 @@ end
 
 -- What jobs that can share a request have in common: all before the last slash, or the kind.
 local function kind_of(id)
-  return string.match(id, "^[^:]*")
+  local colon = string.find(id, ":", 1, true)
+  return colon and string.sub(id, 1, colon - 1) or id
 end
 
 local function group_of(id)

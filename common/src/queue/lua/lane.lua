@@ -13,7 +13,8 @@
 --   leases   zset  fence of a batch -> deadline, us
 --   jobs     hash  job id -> packed job (job.lua)
 --   batches  hash  fence -> ids of the jobs that were leased with it, by MessagePack;
---                  <fence>:n how many of them still are
+--                  <fence>:n how many of them still are, below 0 when one was settled before the
+--                  others or asked for meanwhile: then it takes a look at each to settle them
 --   ledger   zset  one for each quota (ledger.lua)
 
 local LANE_KEYS = 9

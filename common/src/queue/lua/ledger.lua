@@ -58,11 +58,12 @@ local function ledger_fits(lane, i)
   return (quota[STEP] > 0) == (lane.state["n:" .. quota[NAME]] ~= nil)
 end
 
--- Brings a ledger in steps up to date: what was never answered joins the step of its deadline, and
--- what is free again goes.
+-- Brings a ledger up to date: what is free again goes; in steps, what was never answered joins the
+-- step of its deadline before.
 local function ledger_load(lane, i, now)
   local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
   if quota[STEP] == 0 then
+    redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
     return
   end
   local given_up = redis.call("ZRANGEBYSCORE", ledger, "-inf", digits(now - AWAY), "WITHSCORES",
@@ -80,125 +81,13 @@ local function ledger_load(lane, i, now)
   change_sum(lane, quota, -sum)
 end
 
--- How many slots are held.
+-- How many slots are held. Counted once, and then again when more has changed than that some were taken.
 local function ledger_held(lane, i, now)
   local quota = lane.limits.quotas[i]
   if quota[STEP] > 0 then
     return tonumber(lane.state["n:" .. quota[NAME]])
   end
-  return redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota[WINDOW]), "+inf")
-end
-
--- When the request of the `nth` slot to free was answered, or will be given up. 1 <= nth <= held.
-local function answered_at(lane, i, nth, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
-  local held_since = "(" .. digits(now - quota[WINDOW])
-  if quota[STEP] == 0 then
-    return tonumber(redis.call("ZRANGEBYSCORE", ledger, held_since, "+inf",
-      "WITHSCORES", "LIMIT", nth - 1, 1)[2])
-  end
-  local seen, at = 0, now
-  for _, part in ipairs({ { held_since, "+inf", 0 }, { "-inf", "(0", AWAY } }) do
-    for page = 0, PAGES - 1 do
-      local entries = redis.call("ZRANGEBYSCORE", ledger, part[1], part[2], "WITHSCORES",
-        "LIMIT", page * ENTRIES, ENTRIES)
-      for n = 1, #entries, 2 do
-        seen, at = seen + slots_in(entries[n]), tonumber(entries[n + 1]) + part[3]
-        if seen >= nth then
-          return at
-        end
-      end
-      if #entries < 2 * ENTRIES then
-        break
-      end
-    end
-  end
-  return at
-end
-
--- Microseconds until `cost` slots are free. With `soonest` every request that is on its way is taken
--- to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline that
--- the answer makes void. For more slots than there are: until the last of them can have been taken.
-local function ledger_wait(lane, i, cost, now, soonest)
-  local quota = lane.limits.quotas[i]
-  local held = ledger_held(lane, i, now)
-  local too_many = held + cost - quota[LIMIT]
-  if too_many <= 0 then
-    return 0
-  end
-  local wait = math.floor((cost - 1) / quota[LIMIT]) * quota[WINDOW]
-  if held > 0 then
-    local at = answered_at(lane, i, math.min(too_many, held), now)
-    if soonest then
-      at = math.min(at, quota[STEP] > 0 and step_end(quota, now) or now)
-    end
-    wait = math.max(wait, at + quota[WINDOW] - now)
-  end
-  return wait
-end
-
--- A permit takes its slots until one window after it is answered, or after `deadline`.
-local function ledger_take(lane, i, permit, cost, now, deadline)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
-    redis.call("ZADD", ledger, digits(step_end(quota, deadline) - AWAY), digits(permit) .. "*" .. cost)
-    change_sum(lane, quota, cost)
-    return
-  end
-  redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
-  for n = 1, cost do
-    redis.call("ZADD", ledger, digits(deadline), digits(permit) .. ":" .. n)
-  end
-end
-
--- The answer to a permit has come. Returns when its slots are free.
-local function ledger_answered(lane, i, permit, cost, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
-    local at = step_end(quota, now)
-    -- One that is not there was answered before, or given up.
-    if redis.call("ZREM", ledger, digits(permit) .. "*" .. cost) == 1 then
-      add_to_step(ledger, at, cost)
-    end
-    return at + quota[WINDOW]
-  end
-  redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
-  for n = 1, cost do
-    -- XX: a slot that is free again, since its deadline is long over, stays free.
-    redis.call("ZADD", ledger, "XX", digits(now), digits(permit) .. ":" .. n)
-  end
-  return now + quota[WINDOW]
-end
-
--- Nothing was sent under a permit, and nothing will be. Returns how many slots that frees: none of
--- which the ledger knows nothing more.
-local function ledger_give_back(lane, i, permit, cost, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
-    local freed = cost * redis.call("ZREM", ledger, digits(permit) .. "*" .. cost)
-    change_sum(lane, quota, -freed)
-    return freed
-  end
-  redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
-  local freed = 0
-  for n = 1, cost do
-    freed = freed + redis.call("ZREM", ledger, digits(permit) .. ":" .. n)
-  end
-  return freed
-end
-
--- Holds `slots` as if their requests had been answered at `at`. `tag` is unique.
-local function ledger_hold(lane, i, slots, at, tag, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
-    at = step_end(quota, at)
-    if slots > 0 and at > now - quota[WINDOW] then
-      add_to_step(ledger, at, slots)
-      change_sum(lane, quota, slots)
-    end
-    return
-  end
-  for n = 1, slots do
-    redis.call("ZADD", ledger, digits(at), tag .. ":" .. n)
-  end
+  lane.held[i] = lane.held[i]
+    or redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota[WINDOW]), "+inf")
+  return lane.held[i]
 end

@@ -1,42 +1,26 @@
 -- Shared: the line of a priority, a zset of ready jobs.
 --
--- All scores are 0, so members sort as bytes: `<kind>:<arrived, us, 7 bytes><rest of the id>`. Each
--- kind is a line of its own, first come first served, and the first of every kind is found without
--- reading what waits behind it. So a kind that may not run hides no other.
+-- All scores are 0, so members sort as bytes: `<kind>:<arrived, us, 7 bytes><id>`. Each kind is a line
+-- of its own, first come first served, and the first of every kind is found without reading what waits
+-- behind it. So a kind that may not run hides no other.
 
 -- Kinds that are looked at in one line, by name.
 local KINDS = 64
 
--- The colon after the kind with the time behind it, for `place`.
-local function colon_of(arrived)
-  return { [":"] = ":" .. struct.pack(">I7", arrived) }
-end
-
-local function place(id, colon)
-  local placed, colons = string.gsub(id, ":", colon, 1)
-  return colons == 1 and placed or id .. colon[":"]
+-- The id at a place of a kind that is known.
+local function id_at(member, kind)
+  return string.sub(member, #kind + 9)
 end
 
 -- What waits at a place: its kind, when it got its priority, its id.
 local function job_at(member)
-  local colon = string.find(member, ":", 1, true)
-  local kind, rest = string.sub(member, 1, colon - 1), string.sub(member, colon + 8)
+  local kind = kind_of(member)
   return {
     kind = kind,
-    arrived = struct.unpack(">I7", member, colon + 1),
-    id = rest == "" and kind or kind .. ":" .. rest,
+    arrived = struct.unpack(">I7", member, #kind + 2),
+    id = id_at(member, kind),
     member = member,
   }
-end
-
--- The id alone, of a kind that is known.
-local function id_at(member, kind)
-  local rest = string.sub(member, #kind + 9)
-  return rest == "" and kind or kind .. ":" .. rest
-end
-
-local function leave_line(lane, id, job)
-  redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, colon_of(job[ARRIVED])))
 end
 
 -- As bytes. Lua's own comparison goes by the server's locale.

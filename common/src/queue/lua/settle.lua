@@ -51,17 +51,42 @@ end
 local leases = tonumber(ARGV[arg])
 local before = arg + 2 * leases
 local jobs = (#ARGV - before) / 2
-local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, before + 1, before + jobs)) or {}
+
+-- Of each lease, how many jobs are under it (lane.lua).
+local counts, left = {}, {}
+for n = 1, leases do
+  counts[n] = ARGV[arg + 2 * n - 1] .. ":n"
+end
+if jobs > 0 then
+  left = redis.call("HMGET", lane.key.batches, unpack(counts))
+end
+
+-- Whether all that is under these leases ends, and was left alone since it was claimed: then nothing of
+-- it has to be read.
+local function all_end()
+  for n = 1, leases do
+    local count = ARGV[arg + 2 * n]
+    if count ~= "0" and left[n] ~= count then
+      return false
+    end
+  end
+  for n = before + jobs + 1, #ARGV do
+    if ARGV[n] ~= "ack" and ARGV[n] ~= "bury" then
+      return false
+    end
+  end
+  return true
+end
 
 -- What is written with one command for all.
 local lost, done, saved, urgent = {}, {}, {}, false
-local entering, delayed = { [0] = {}, {}, {}, {} }, {}
+local entering, delayed, stamp = { [0] = {}, {}, {}, {} }, {}, stamp_of(now)
 
 local function back_in_line(id, job, priority)
   job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
   local line = entering[priority]
   line[#line + 1] = "0"
-  line[#line + 1] = place(id, colon_of(now))
+  line[#line + 1] = place(id, stamp)
   wanted_at = now
   urgent = urgent or priority <= 1
 end
@@ -100,21 +125,20 @@ local function come_back(id, job, outcome)
   saved[#saved + 1] = packed_job(job)
 end
 
--- So many jobs of each of these leases, each named once, are under it no more. A lease ends with its last.
-local function let_go(lane, fences, counts)
-  local fields, gone, kept, total = {}, {}, {}, 0
-  for n, fence in ipairs(fences) do
-    fields[n] = fence .. ":n"
-  end
-  for n, held in ipairs(redis.call("HMGET", lane.key.batches, unpack(fields))) do
-    local left = tonumber(held or 0) - counts[n]
-    total = total + counts[n]
-    if left > 0 then
-      kept[#kept + 1] = fields[n]
-      kept[#kept + 1] = digits(left)
-    else
-      gone[#gone + 1] = fences[n]
-      gone[#gone + 1] = fields[n]
+-- So many jobs of each lease have ended, or go back. A lease ends with its last.
+local function let_go(ended)
+  local gone, kept, total = {}, {}, 0
+  for n = 1, leases do
+    if ended[n] > 0 then
+      local rest = math.abs(tonumber(left[n])) - ended[n]
+      total = total + ended[n]
+      if rest > 0 then
+        kept[#kept + 1] = counts[n]
+        kept[#kept + 1] = digits(-rest)
+      else
+        gone[#gone + 1] = ARGV[arg + 2 * n - 1]
+        gone[#gone + 1] = counts[n]
+      end
     end
   end
   if #kept > 0 then
@@ -125,38 +149,40 @@ local function let_go(lane, fences, counts)
     -- Names of counts are none of its members.
     redis.call("ZREM", lane.key.leases, unpack(gone))
   end
-  count_leased(lane, -total)
+  if total > 0 then
+    count_leased(lane, -total)
+  end
 end
 
--- Fences, and how many of each one's jobs have ended.
-local fences, ended, last = {}, {}, 0
-for n = 1, leases do
-  local fence, first = ARGV[arg + 2 * n - 1], last + 1
-  local mark, held = leased_by(tonumber(fence)), 0
-  last = last + tonumber(ARGV[arg + 2 * n])
-  for at = first, last do
-    local packed, outcome = there[at], ARGV[before + jobs + at]
-    if not is_held(packed, mark) then
-      lost[#lost + 1] = at
-    else
-      held = held + 1
-      local id, ends = ARGV[before + at], outcome == "ack" or outcome == "bury"
-      if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
-        done[#done + 1] = id
+local ended = {}
+if jobs > 0 and all_end() then
+  done = { unpack(ARGV, before + 1, before + jobs) }
+  for n = 1, leases do
+    ended[n] = tonumber(ARGV[arg + 2 * n])
+  end
+else
+  local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, before + 1, before + jobs))
+  local last = 0
+  for n = 1, leases do
+    local mark, first = leased_by(tonumber(ARGV[arg + 2 * n - 1])), last + 1
+    ended[n], last = 0, last + tonumber(ARGV[arg + 2 * n])
+    for at = first, last do
+      local id, packed, outcome = ARGV[before + at], there[at], ARGV[before + jobs + at]
+      local ends = outcome == "ack" or outcome == "bury"
+      if not is_held(packed, mark) then
+        lost[#lost + 1] = at
       else
-        come_back(id, job_of(packed), outcome)
+        ended[n] = ended[n] + 1
+        if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
+          done[#done + 1] = id
+        else
+          come_back(id, job_of(packed), outcome)
+        end
       end
     end
   end
-  if held > 0 then
-    fences[#fences + 1] = fence
-    ended[#ended + 1] = held
-  end
 end
-
-if #fences > 0 then
-  let_go(lane, fences, ended)
-end
+let_go(ended)
 if #done > 0 then
   redis.call("HDEL", lane.key.jobs, unpack(done))
 end

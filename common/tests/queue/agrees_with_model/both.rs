@@ -145,8 +145,9 @@ impl Both {
                 }
                 Ok(())
             }
-            Op::SettleTogether { batch, most, outcomes, twice } => {
-                self.settle_together(batch, most, &outcomes, twice).await
+            Op::SettleTogether { batch, outcomes, sent, signal, twice } => {
+                let Some(first) = self.take_out(batch) else { return Ok(()) };
+                self.settle_together(first, &outcomes, &sent, &signal, twice).await
             }
             Op::Forget { batch } => {
                 drop(self.take_out(batch));
@@ -311,18 +312,18 @@ impl Both {
         Ok(())
     }
 
-    /// Jobs of each batch for which there is no outcome are still held.
+    /// With others of its lane. Jobs of each batch for which there is no outcome are still held.
     async fn settle_together(
         &mut self,
-        batch: usize,
-        most: usize,
+        first: Out,
         outcomes: &[Outcome],
+        sent: &[bool],
+        signal: &RateSignal,
         twice: bool,
     ) -> Checked {
-        let Some(first) = self.take_out(batch) else { return Ok(()) };
         let lane = first.lane;
         let mut outs = vec![first];
-        while outs.len() < most
+        while outs.len() < sent.len()
             && let Some(next) = self.out.iter().position(|out| out.lane == lane)
         {
             outs.push(self.out.remove(next));
@@ -337,8 +338,8 @@ impl Both {
             let (redis, now) = self.at_once();
             let twin = &mut self.twins[lane];
             let (mut reports, mut expected) = (Vec::new(), Vec::new());
-            for (out, jobs) in outs.iter().zip(&jobs) {
-                let (report, lost) = twin.settle(out, jobs, true, &RateSignal::default(), now);
+            for ((out, jobs), &sent) in outs.iter().zip(&jobs).zip(sent) {
+                let (report, lost) = twin.settle(out, jobs, sent, signal, now);
                 reports.push([report]);
                 expected.push(lost);
             }

@@ -50,11 +50,12 @@ pub(super) enum Op {
         signal: RateSignal,
         twice: bool,
     },
-    /// Of one lane, with one call.
+    /// Of one lane, with one call: a batch for each of `sent`. Each answer brings the signal.
     SettleTogether {
         batch: usize,
-        most: usize,
         outcomes: Vec<Outcome>,
+        sent: Vec<bool>,
+        signal: RateSignal,
         twice: bool,
     },
     Extend {
@@ -160,9 +161,16 @@ pub(super) fn op() -> impl Strategy<Value = Op> {
             .prop_map(|(batch, outcomes, sent, signal, twice)| {
                 Op::Settle { batch, outcomes, sent, signal, twice }
             }),
-        4 => (0_usize..8, 1_usize..5, prop::collection::vec(outcome(), 1..=4), rarely()).prop_map(
-            |(batch, most, outcomes, twice)| Op::SettleTogether { batch, most, outcomes, twice }
-        ),
+        4 => (
+            0_usize..8,
+            prop::collection::vec(outcome(), 1..=4),
+            prop::collection::vec(prop::bool::weighted(0.8), 1..=4),
+            signal(),
+            rarely(),
+        )
+            .prop_map(|(batch, outcomes, sent, signal, twice)| {
+                Op::SettleTogether { batch, outcomes, sent, signal, twice }
+            }),
         2 => (0_usize..8).prop_map(|batch| Op::Extend { batch }),
         1 => (0_usize..8).prop_map(|batch| Op::Forget { batch }),
         2 => (lane(), 0..KINDS.len(), prop::option::of(0_u8..4))

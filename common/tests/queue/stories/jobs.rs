@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use common::job::{JobId, Priority};
-use common::queue::{Enqueued, Explained, Held, Outcome, QueueSettings, Standing};
+use common::queue::{
+    Batch, Enqueued, Explained, Held, Outcome, QueueSettings, Settlement, Standing,
+};
 use common::quota::{RateScope, RateSignal};
 
 use super::{KLAVIYO, SECOND, ack, claim, claim_one, ids, open_queue, plenty, settle};
@@ -154,6 +156,30 @@ pub(super) async fn what_is_left_of_a_batch_keeps_its_lease_until_that_ends() {
     assert!(ack(&queue, after, &next).await.is_empty());
     assert_eq!(leased(after).await, 0);
     assert_eq!(claim(&queue, after, 1).await.next, None, "no lease is left to end");
+}
+
+#[tokio::test]
+pub(super) async fn leases_that_are_settled_together_all_end() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let jobs = ["a", "b", "c"].map(|id| job(KLAVIYO, &format!("order:{id}"), Priority::Bulk));
+    queue.at(now).enqueue(&jobs).await.unwrap();
+    let dead = claim_one(&queue, now).await;
+    let late = now + 60 * SECOND;
+    let mut batches = claim(&queue, late, 3).await.batches;
+    assert_eq!(batches.len(), 3);
+    batches.insert(0, dead);
+
+    let done = |batch: &Batch| [(batch.jobs[0].id.clone(), Outcome::Ack)];
+    let done: Vec<_> = batches.iter().map(done).collect();
+    let settlements: Vec<_> = batches
+        .iter()
+        .zip(&done)
+        .map(|(batch, outcomes)| Settlement { fence: batch.fence, outcomes, permits: &[] })
+        .collect();
+    let lost = queue.at(late).settle_all(&lane(KLAVIYO), &settlements).await.unwrap();
+    assert_eq!(lost, [vec!["order:a".into()], vec![], vec![], vec![]], "one came too late");
+    assert_eq!(queue.at(late).depths(&lane(KLAVIYO)).await.unwrap().leased, 0);
+    assert_eq!(claim(&queue, late, 1).await.next, None, "no lease is left to end");
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::job::Priority;
-use common::queue::{Ledger, Outcome, PermitReport, QueueSettings};
+use common::queue::{Batch, Ledger, Outcome, PermitReport, QueueSettings, Settlement};
 use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use redis::AsyncCommands;
 
@@ -169,6 +169,36 @@ pub(super) async fn what_the_platform_says_lowers_the_quota_and_never_raises_it(
     assert_eq!(claimed.next, Some(Duration::from_secs(30)), "until the platform's reset");
     settle(&queue, now, &claimed.batches[0], Outcome::Ack, says(500)).await;
     assert!(claim(&queue, now, 20).await.batches.is_empty());
+}
+
+#[tokio::test]
+pub(super) async fn what_several_answers_say_at_once_counts_once() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(10))]).await;
+    for n in 0..20 {
+        let hook = job(KLAVIYO, &format!("order:{n}"), Priority::Webhook);
+        queue.at(now).enqueue(&[hook]).await.unwrap();
+    }
+    let batches = claim(&queue, now, 3).await.batches;
+    let half_a_minute = Duration::from_secs(30);
+    let says = |n| RateSignal { remaining: Some((n, half_a_minute)), ..RateSignal::default() };
+    let report = |(nth, batch): (u32, &Batch)| {
+        // The last of them was never sent.
+        let (sent, signal) = if nth < 2 { (true, says(5)) } else { (false, RateSignal::default()) };
+        [PermitReport { id: batch.permit.id, kind: batch.permit.kind.clone(), sent, signal }]
+    };
+    let reports: Vec<_> = (0..).zip(&batches).map(report).collect();
+    let outcomes: Vec<_> =
+        batches.iter().map(|batch| [(batch.jobs[0].id.clone(), Outcome::Ack)]).collect();
+    let settlements: Vec<_> = batches
+        .iter()
+        .zip(&outcomes)
+        .zip(&reports)
+        .map(|((batch, outcomes), permits)| Settlement { fence: batch.fence, outcomes, permits })
+        .collect();
+    queue.at(now).settle_all(&lane(KLAVIYO), &settlements).await.unwrap();
+    // Of ten, two were sent. By then three were granted, and the platform counted five: two more are
+    // held. The third is back.
+    assert_eq!(claim(&queue, now, 20).await.batches.len(), 6);
 }
 
 #[tokio::test]

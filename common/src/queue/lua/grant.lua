@@ -1,0 +1,116 @@
+-- Shared: when a permit may be granted, and what it takes. Behind quota.lua.
+
+-- What its floor owes to bulk or to spot checks, percent.
+local function credit(lane, priority)
+  return tonumber(lane.state["credit" .. priority] or 0)
+end
+
+-- Two grants early, so that its share holds over any 100 / floor grants although the other class may
+-- be due as well.
+local function is_owed(lane, priority, floor)
+  return floor > 0 and credit(lane, priority) + 2 * floor >= 100
+end
+
+-- When the request of the `nth` slot to free was answered, or will be given up. 1 <= nth <= held.
+local function answered_at(lane, i, nth, now)
+  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local held_since = "(" .. digits(now - quota[WINDOW])
+  if quota[STEP] == 0 then
+    return tonumber(redis.call("ZRANGEBYSCORE", ledger, held_since, "+inf",
+      "WITHSCORES", "LIMIT", nth - 1, 1)[2])
+  end
+  local seen, at = 0, now
+  for _, part in ipairs({ { held_since, "+inf", 0 }, { "-inf", "(0", AWAY } }) do
+    for page = 0, PAGES - 1 do
+      local entries = redis.call("ZRANGEBYSCORE", ledger, part[1], part[2], "WITHSCORES",
+        "LIMIT", page * ENTRIES, ENTRIES)
+      for n = 1, #entries, 2 do
+        seen, at = seen + slots_in(entries[n]), tonumber(entries[n + 1]) + part[3]
+        if seen >= nth then
+          return at
+        end
+      end
+      if #entries < 2 * ENTRIES then
+        break
+      end
+    end
+  end
+  return at
+end
+
+-- Microseconds until `cost` slots are free. With `soonest` every request that is on its way is taken
+-- to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline that
+-- the answer makes void. For more slots than there are: until the last of them can have been taken.
+local function ledger_wait(lane, i, cost, now, soonest)
+  local quota = lane.limits.quotas[i]
+  local held = ledger_held(lane, i, now)
+  local too_many = held + cost - quota[LIMIT]
+  if too_many <= 0 then
+    return 0
+  end
+  local wait = math.floor((cost - 1) / quota[LIMIT]) * quota[WINDOW]
+  if held > 0 then
+    local at = answered_at(lane, i, math.min(too_many, held), now)
+    if soonest then
+      at = math.min(at, quota[STEP] > 0 and step_end(quota, now) or now)
+    end
+    wait = math.max(wait, at + quota[WINDOW] - now)
+  end
+  return wait
+end
+
+-- A permit takes its slots until one window after it is answered, or after `deadline`.
+local function ledger_take(lane, i, permit, cost, now, deadline)
+  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  if quota[STEP] > 0 then
+    redis.call("ZADD", ledger, digits(step_end(quota, deadline) - AWAY), digits(permit) .. "*" .. cost)
+    change_sum(lane, quota, cost)
+    return
+  end
+  for n = 1, cost do
+    redis.call("ZADD", ledger, digits(deadline), digits(permit) .. ":" .. n)
+  end
+  lane.held[i] = lane.held[i] and lane.held[i] + cost
+end
+
+-- Microseconds until the bucket of the `i`th quota has `cost` tokens. With `spare` its head-room is
+-- left to others. For more tokens than it holds: until the last of them can have been taken.
+local function bucket_wait(lane, i, cost, spare, now)
+  local quota = lane.limits.quotas[i]
+  local full_at = math.max(tonumber(lane.state["b:" .. quota[NAME]]), now)
+  local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
+  return math.max(0, full_at + (cost - capacity) * quota[INTERVAL] - now)
+end
+
+-- Microseconds until the ledger of the `i`th quota opens.
+local function closed_wait(lane, i, now)
+  return math.max(0, tonumber(lane.state["o:" .. lane.limits.quotas[i][NAME]]) - now)
+end
+
+-- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
+-- room; 0 is now. `spare` and `soonest` as above.
+local function quota_wait(lane, kind, spare, now, soonest)
+  local limits = kind_limits(lane, kind)
+  local wait = math.max(0, tonumber(lane.state["f:" .. kind] or 0) - now)
+  for _, i in ipairs(limits[DRAWS_ON]) do
+    wait = math.max(
+      wait,
+      bucket_wait(lane, i, limits[COST], spare, now),
+      ledger_wait(lane, i, limits[COST], now, soonest),
+      closed_wait(lane, i, now)
+    )
+  end
+  return wait
+end
+
+-- Takes from all quotas of `kind`; only after quota_wait said 0.
+local function take(lane, kind, permit, now, deadline_us)
+  local limits = kind_limits(lane, kind)
+  for _, i in ipairs(limits[DRAWS_ON]) do
+    local quota = lane.limits.quotas[i]
+    local field = "b:" .. quota[NAME]
+    local full_at = math.max(tonumber(lane.state[field]), now) + limits[COST] * quota[INTERVAL]
+    set_state(lane, field, digits(full_at))
+    ledger_take(lane, i, permit, limits[COST], now, now + deadline_us)
+  end
+end

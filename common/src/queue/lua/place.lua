@@ -1,0 +1,15 @@
+-- Shared: where a ready job stands in the line of its priority, `<kind>:<arrived, us, 7 bytes><id>`
+-- (line.lua).
+
+-- A time as it stands in a place.
+local function stamp_of(arrived)
+  return struct.pack(">I7", arrived)
+end
+
+local function place(id, stamp)
+  return kind_of(id) .. ":" .. stamp .. id
+end
+
+local function leave_line(lane, id, job)
+  redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, stamp_of(job[ARRIVED])))
+end
