@@ -11,8 +11,10 @@ macro_rules! script {
 }
 
 pub(super) static ENQUEUE: LazyLock<Script> = script!("clock", "job", "lane", "place", "enqueue");
-pub(super) static CLAIM: LazyLock<Script> =
-    script!("clock", "job", "lane", "place", "line", "ledger", "quota", "grant", "claim");
+pub(super) static CLAIM: LazyLock<Script> = script!(
+    "clock", "job", "lane", "place", "line", "ledger", "quota", "grant", "reap", "batch", "ahead",
+    "claim"
+);
 pub(super) static EXTEND: LazyLock<Script> = script!("clock", "job", "lane", "extend");
 pub(super) static SETTLE: LazyLock<Script> =
     script!("clock", "job", "lane", "place", "ledger", "quota", "answer", "settle");

@@ -15,11 +15,12 @@
 --           names of lanes that are due now, both without lanes of platforms without room,
 --           names of lanes with a closed ledger, leases reaped,
 --           batches of { lane, priority, fence, { job id, job as it lies in `jobs`, ... } } }
--- Bounded: after BOUND reaped jobs no further batch is reaped, BOUND delayed jobs are woken a lane, READ
--- jobs of a kind are read a batch, READ lanes of platforms without room are passed over; lanes that are
--- not reached before enough batches are found are not read.
+-- Bounded: BOUND jobs are reaped and woken a lane (reap.lua), READ jobs of a kind are read a batch
+-- (batch.lua), LANES lanes of platforms without room are passed over (ahead.lua); lanes that are not
+-- reached before enough batches are found are not read.
 
-local BOUND, READ, CHUNK, HINTS, SOON_US, WRITTEN = 100, 400, 100, 8, 100000, 400
+-- Of what jobs become when they are leased, this much is collected before it is written.
+local WRITTEN = 400
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -27,98 +28,8 @@ local lease_us, deadline_us, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonu
 local only_urgent = ARGV[7] == "urgent"
 local reaped = 0
 
--- Back in the line of their priority, first by their first arrival. `mark`: those that are held by it.
-local function back_in_line(lane, ids, mark)
-  local saved, entering, count = {}, { [0] = {}, {}, {}, {} }, 0
-  for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
-    if packed and (not mark or is_held(packed, mark)) then
-      local job = job_of(packed)
-      job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
-      local line = entering[job[PRIORITY]]
-      line[#line + 1] = "0"
-      line[#line + 1] = place(ids[n], stamp_of(job[ARRIVED]))
-      saved[#saved + 1] = ids[n]
-      saved[#saved + 1] = packed_job(job)
-      count = count + 1
-    end
-  end
-  if count > 0 then
-    redis.call("HSET", lane.key.jobs, unpack(saved))
-  end
-  for priority = 0, 3 do
-    if #entering[priority] > 0 then
-      redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
-    end
-  end
-  return count
-end
-
-local function drop_lease(lane, fence)
-  redis.call("HDEL", lane.key.batches, fence, fence .. ":n")
-  redis.call("ZREM", lane.key.leases, fence)
-end
-
--- Leases that ran out: their holders are gone or late. Priority and arrival are kept.
-local function reap(lane)
-  local before = reaped
-  for _, fence in ipairs(redis.call("ZRANGEBYSCORE", lane.key.leases, "-inf", digits(now), "LIMIT", "0", "100")) do
-    if reaped - before >= BOUND then
-      break
-    end
-    local ids = redis.call("HGET", lane.key.batches, fence)
-    local count = ids and back_in_line(lane, cmsgpack.unpack(ids), leased_by(tonumber(fence))) or 0
-    drop_lease(lane, fence)
-    count_leased(lane, -count)
-    reaped = reaped + count
-  end
-end
-
-local function wake_delayed(lane)
-  local ids = redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", "0", "100")
-  if #ids > 0 then
-    redis.call("ZREM", lane.key.delayed, unpack(ids))
-    back_in_line(lane, ids)
-  end
-end
-
--- The first of each kind at `priority`. Kept while batches are taken.
-local function heads(lane, priority)
-  lane.heads[priority] = lane.heads[priority] or heads_of(lane.key.ready[priority])
-  return lane.heads[priority]
-end
-
--- The head's group, up to one batch of it, from the first READ of its kind. `next` is the first of the
--- kind that stays, `whole` says that nothing stays between those that are taken.
-local function batch_of(lane, priority, head)
-  local most, kind, group = kind_limits(lane, head.kind)[BATCH], head.kind, group_of(head.id)
-  -- Without a slash in it the group is the kind, of all ids that have none.
-  local prefix = group == kind and "" or group .. "/"
-  local batch = { priority = priority, kind = kind, members = {}, ids = {}, whole = true }
-  local members, ids, from, count = batch.members, batch.ids, 0, math.min(most + 1, CHUNK)
-  while #ids < most and from < READ do
-    local chunk = of_kind(lane.key.ready[priority], kind, from, count)
-    for _, member in ipairs(chunk) do
-      local id = id_at(member, kind)
-      local fits = not string.find(id, "/", #prefix + 1, true)
-        and (prefix == "" or string.sub(id, 1, #prefix) == prefix)
-      if #ids < most and fits then
-        members[#members + 1] = member
-        ids[#ids + 1] = id
-        batch.whole = batch.whole and not batch.next
-      elseif not batch.next then
-        batch.next = member
-      end
-    end
-    if #chunk < count then
-      batch.all_read = true
-      break
-    end
-    from, count = from + count, CHUNK
-  end
-  return batch
-end
-
--- The first group waiting at `priority` that its quotas let run: up to one batch. Without one, when the first may: `lane.wait` is the least over all that was tried.
+-- The first group waiting at `priority` that its quotas let run: up to one batch. Without one, when the
+-- first may: `lane.wait` is the least over all that was tried.
 local function runnable(lane, priority, spare)
   for _, head in ipairs(heads(lane, priority)) do
     local wait = quota_wait(lane, head.kind, spare, now)
@@ -150,27 +61,6 @@ local function next_batch(lane)
       return batch
     end
   end
-end
-
-local function take_out_of_line(lane, batch)
-  local line, members = lane.key.ready[batch.priority], batch.members
-  if batch.whole and #members > 1 then
-    redis.call("ZREMRANGEBYLEX", line, "[" .. members[1], "[" .. members[#members])
-  else
-    redis.call("ZREM", line, unpack(members))
-  end
-  local rest = {}
-  for _, head in ipairs(heads(lane, batch.priority)) do
-    if head.kind ~= batch.kind then
-      rest[#rest + 1] = head
-    end
-  end
-  local member = batch.next or not batch.all_read and of_kind(line, batch.kind, 0, 1)[1]
-  if member then
-    rest[#rest + 1] = job_at(member)
-    table.sort(rest, is_before)
-  end
-  lane.heads[batch.priority] = rest
 end
 
 local function append(list, ...)
@@ -307,8 +197,8 @@ local function reach(found)
     reschedule(lane, false)
     return nil
   end
-  reap(lane)
-  wake_delayed(lane)
+  reaped = reaped + reap(lane, now)
+  wake_delayed(lane, now)
   load_quotas(lane, cjson.decode(ARGV[found.limits]), found.key + LANE_KEYS, now, deadline_us)
   lane.heads, lane.written = {}, { jobs = {}, batches = {}, leases = {} }
   if lane.state.closed then
@@ -349,60 +239,15 @@ for _, lane in ipairs(reached) do
   tell_urgent(lane)
 end
 
--- The lanes that are due, the longest unserved first, and the earliest time at which a lane may have
--- something to run, or -1.
-local function look_ahead()
-  local first, hints = redis.call("ZRANGE", KEYS[2], "0", digits(HINTS - 1), "WITHSCORES"), {}
-  for i = 1, #first, 2 do
-    if tonumber(first[i + 1]) <= now then
-      hints[#hints + 1] = first[i]
-    end
-  end
-  return hints, tonumber(first[2] or -1)
-end
-
--- The same without lanes of platforms that the caller has no room for. When there is nothing else among
--- the first READ, these go behind the others that are due, and the caller is to look again.
-local function look_past(without)
-  local hints, next_at, passed = {}, -1, {}
-  for from = 0, READ - 1, CHUNK do
-    local page = redis.call("ZRANGE", KEYS[2], digits(from), digits(from + CHUNK - 1), "WITHSCORES")
-    for i = 1, #page, 2 do
-      local name, at = page[i], tonumber(page[i + 1])
-      if without[string.match(name, "^[^/]*")] then
-        passed[#passed + 1] = { at = at, name = name }
-      else
-        next_at = next_at < 0 and at or next_at
-        if at > now or #hints == HINTS then
-          return hints, next_at
-        end
-        hints[#hints + 1] = name
-      end
-    end
-    if #page < 2 * CHUNK then
-      return hints, next_at
-    end
-  end
-  if next_at < 0 then
-    for _, lane in ipairs(passed) do
-      if lane.at < now then
-        redis.call("ZADD", KEYS[2], digits(now), lane.name)
-      end
-    end
-    next_at = now + SOON_US
-  end
-  return hints, next_at
-end
-
 local hints, next_at
 if ARGV[8] == "" then
-  hints, next_at = look_ahead()
+  hints, next_at = look_ahead(KEYS[2], now)
 else
   local without = {}
   for platform in string.gmatch(ARGV[8], "%S+") do
     without[platform] = true
   end
-  hints, next_at = look_past(without)
+  hints, next_at = look_past(KEYS[2], without, now)
 end
 if hints[1] and redis.call("LLEN", KEYS[3]) == 0 then
   redis.call("LPUSH", KEYS[3], hints[1])

@@ -1,0 +1,59 @@
+-- Shared: what comes back by itself, since its lease or its delay is over. Behind lane.lua and place.lua.
+
+local BOUND = 100
+
+-- Back in the line of their priority, first by their first arrival. `mark`: those that are held by it.
+local function back_in_line(lane, ids, mark)
+  local saved, entering, count = {}, { [0] = {}, {}, {}, {} }, 0
+  for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
+    if packed and (not mark or is_held(packed, mark)) then
+      local job = job_of(packed)
+      job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
+      local line = entering[job[PRIORITY]]
+      line[#line + 1] = "0"
+      line[#line + 1] = place(ids[n], stamp_of(job[ARRIVED]))
+      saved[#saved + 1] = ids[n]
+      saved[#saved + 1] = packed_job(job)
+      count = count + 1
+    end
+  end
+  if count > 0 then
+    redis.call("HSET", lane.key.jobs, unpack(saved))
+  end
+  for priority = 0, 3 do
+    if #entering[priority] > 0 then
+      redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
+    end
+  end
+  return count
+end
+
+local function drop_lease(lane, fence)
+  redis.call("HDEL", lane.key.batches, fence, fence .. ":n")
+  redis.call("ZREM", lane.key.leases, fence)
+end
+
+-- Leases that ran out: their holders are gone or late. Priority and arrival are kept.
+-- Whole batches, until BOUND jobs or more are back. Returns how many.
+local function reap(lane, now)
+  local reaped = 0
+  for _, fence in ipairs(redis.call("ZRANGEBYSCORE", lane.key.leases, "-inf", digits(now), "LIMIT", "0", "100")) do
+    if reaped >= BOUND then
+      break
+    end
+    local ids = redis.call("HGET", lane.key.batches, fence)
+    local count = ids and back_in_line(lane, cmsgpack.unpack(ids), leased_by(tonumber(fence))) or 0
+    drop_lease(lane, fence)
+    count_leased(lane, -count)
+    reaped = reaped + count
+  end
+  return reaped
+end
+
+local function wake_delayed(lane, now)
+  local ids = redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", "0", "100")
+  if #ids > 0 then
+    redis.call("ZREM", lane.key.delayed, unpack(ids))
+    back_in_line(lane, ids)
+  end
+end
