@@ -16,12 +16,24 @@ use tracing::{error, info, warn};
 /// How long blocking work may hold up the end of the process.
 const LAST_WAIT: Duration = Duration::from_secs(5);
 
-/// The two stages of a stop.
+/// How long the stages of a stop may take.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Grace {
+    /// For what stands in front to see that this process is not ready any more, and to send what comes
+    /// elsewhere.
+    pub leave: Duration,
+    /// For what runs to end.
+    pub drain: Duration,
+}
+
+/// The stages of a stop.
 ///
-/// The first request to stop is *soft*: begin nothing new, finish what runs. It turns *hard* with
-/// the second request or when the drain time is over: drop what runs; it is safe to run twice.
+/// With the first request to stop the process is *leaving*: it says that it is not ready, and goes on.
+/// When its time for that is over the stop is *soft*: begin nothing new, finish what runs. It turns
+/// *hard* with the second request or when the drain time is over: drop what runs; it is safe to run twice.
 #[derive(Clone, Debug)]
 pub struct Lifecycle {
+    leaving: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
     requests: mpsc::Sender<&'static str>,
@@ -31,15 +43,15 @@ pub struct Lifecycle {
 impl Lifecycle {
     /// Stops at SIGTERM and SIGINT.
     ///
-    /// - `drain`: from the first signal to the hard stop, if no second one comes before.
+    /// - `grace`: from the first signal to the hard stop, if no second one comes before.
     ///
     /// # Errors
     ///
     /// When the system refuses to register the signals.
-    pub fn start(drain: Duration) -> io::Result<Self> {
+    pub fn start(grace: Grace) -> io::Result<Self> {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let lifecycle = Self::manual(drain);
+        let lifecycle = Self::when_told(grace);
         let requests = lifecycle.requests.clone();
         lifecycle.tasks.spawn(async move {
             loop {
@@ -57,16 +69,26 @@ impl Lifecycle {
     }
 
     /// Stops only when [`Lifecycle::stop`] says so; for a fleet inside one process.
+    /// What is in front of it is there too, so it leaves at once.
     pub fn manual(drain: Duration) -> Self {
+        Self::when_told(Grace { drain, ..Grace::default() })
+    }
+
+    fn when_told(grace: Grace) -> Self {
         let (requests, received) = mpsc::channel(2);
         let lifecycle = Self {
+            leaving: CancellationToken::new(),
             soft: CancellationToken::new(),
             hard: CancellationToken::new(),
             requests,
             tasks: TaskTracker::new(),
         };
-        let (soft, hard) = (lifecycle.soft.clone(), lifecycle.hard.clone());
-        lifecycle.tasks.spawn(stop_in_two_stages(received, drain, soft, hard));
+        let stages = Stages {
+            leaving: lifecycle.leaving.clone(),
+            soft: lifecycle.soft.clone(),
+            hard: lifecycle.hard.clone(),
+        };
+        lifecycle.tasks.spawn(stages.pass(received, grace));
         lifecycle
     }
 
@@ -76,7 +98,12 @@ impl Lifecycle {
         let _ = self.requests.try_send("stop");
     }
 
-    /// Cancelled when nothing new is to begin.
+    /// Cancelled when the process is to say that it is not ready: before all else that a stop does.
+    pub fn leaving(&self) -> &CancellationToken {
+        &self.leaving
+    }
+
+    /// Cancelled when nothing new is to begin; never before [`Lifecycle::leaving`].
     pub fn soft(&self) -> &CancellationToken {
         &self.soft
     }
@@ -87,21 +114,40 @@ impl Lifecycle {
     }
 }
 
-async fn stop_in_two_stages(
-    mut requests: mpsc::Receiver<&'static str>,
-    drain: Duration,
+/// What a stop cancels, in this order.
+struct Stages {
+    leaving: CancellationToken,
     soft: CancellationToken,
     hard: CancellationToken,
-) {
-    let Some(reason) = requests.recv().await else { return };
-    info!(reason, drain_ms = drain.as_millis(), "stopping: nothing new begins");
-    soft.cancel();
-    match timeout(drain, requests.recv()).await {
-        Ok(Some(reason)) => warn!(reason, "stopping at once"),
-        Ok(None) => return,
-        Err(_) => warn!("drain time is over"),
+}
+
+impl Stages {
+    async fn pass(self, mut requests: mpsc::Receiver<&'static str>, grace: Grace) {
+        let Some(reason) = requests.recv().await else { return };
+        self.leaving.cancel();
+        if !grace.leave.is_zero() {
+            info!(reason, leave_ms = grace.leave.as_millis(), "stopping: not ready any more");
+            match timeout(grace.leave, requests.recv()).await {
+                Ok(Some(reason)) => return self.at_once(reason),
+                Ok(None) => return,
+                Err(_) => {}
+            }
+        }
+        info!(reason, drain_ms = grace.drain.as_millis(), "stopping: nothing new begins");
+        self.soft.cancel();
+        match timeout(grace.drain, requests.recv()).await {
+            Ok(Some(reason)) => return self.at_once(reason),
+            Ok(None) => return,
+            Err(_) => warn!("drain time is over"),
+        }
+        self.hard.cancel();
     }
-    hard.cancel();
+
+    fn at_once(&self, reason: &str) {
+        warn!(reason, "stopping at once");
+        self.soft.cancel();
+        self.hard.cancel();
+    }
 }
 
 /// The `main` of every binary: sets up TLS and the logging of panics, runs `process` to its end on
@@ -152,6 +198,7 @@ mod tests {
     use super::*;
 
     const DRAIN: Duration = Duration::from_secs(25);
+    const LEAVE: Duration = Duration::from_secs(5);
 
     #[tokio::test(start_paused = true)]
     async fn what_runs_may_finish_within_the_drain_time() {
@@ -168,19 +215,35 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_second_request_stops_at_once() {
-        let lifecycle = Lifecycle::manual(DRAIN);
+    async fn who_leaves_goes_on_until_it_has_been_seen() {
+        let lifecycle = Lifecycle::when_told(Grace { leave: LEAVE, drain: DRAIN });
+        lifecycle.stop();
+        lifecycle.leaving().cancelled().await;
+        assert!(!lifecycle.soft().is_cancelled());
+
         let asked = Instant::now();
-        lifecycle.stop();
-        lifecycle.stop();
+        lifecycle.soft().cancelled().await;
+        assert_eq!(asked.elapsed(), LEAVE);
         lifecycle.hard().cancelled().await;
-        assert!(lifecycle.soft().is_cancelled());
-        assert_eq!(asked.elapsed(), Duration::ZERO);
+        assert_eq!(asked.elapsed(), LEAVE + DRAIN);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_second_request_stops_at_once() {
+        for leave in [Duration::ZERO, LEAVE] {
+            let lifecycle = Lifecycle::when_told(Grace { leave, drain: DRAIN });
+            let asked = Instant::now();
+            lifecycle.stop();
+            lifecycle.stop();
+            lifecycle.hard().cancelled().await;
+            assert!(lifecycle.leaving().is_cancelled() && lifecycle.soft().is_cancelled());
+            assert_eq!(asked.elapsed(), Duration::ZERO);
+        }
     }
 
     #[tokio::test]
     async fn sigterm_begins_a_soft_stop() {
-        let lifecycle = Lifecycle::start(DRAIN).unwrap();
+        let lifecycle = Lifecycle::start(Grace { drain: DRAIN, ..Grace::default() }).unwrap();
         let kill = format!("kill -TERM {}", std::process::id());
         assert!(std::process::Command::new("sh").args(["-c", &kill]).status().unwrap().success());
         timeout(DRAIN, lifecycle.soft().cancelled()).await.unwrap();

@@ -73,10 +73,16 @@ struct Console {
 /// When Redis or Postgres cannot be reached at the start, or the address cannot be listened on.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let most = config.postgres.max_connections.min(MOST_DB_CONNECTIONS);
-    let db = store::connect(&config.postgres.url, most, config.postgres.wait)
-        .await
-        .context("postgres.url: the server cannot be reached")?;
-    let queue = open_queue(config, config.redis.wait).await?;
+    let opening = async {
+        let db = store::connect(&config.postgres.url, most, config.postgres.wait)
+            .await
+            .context("postgres.url: the server cannot be reached")?;
+        anyhow::Ok((db, open_queue(config, config.redis.wait).await?))
+    };
+    let Some(opened) = lifecycle.leaving().run_until_cancelled(opening).await else {
+        return Ok(());
+    };
+    let (db, queue) = opened?;
     let lanes = config.connections.keys().cloned().collect();
     let limits = configured_limits(config);
     let listen = config.console.listen;
@@ -97,15 +103,10 @@ pub async fn serve(
     config: &ConsoleConfig,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let health = Health::default();
-    health.set_ready(true);
+    let health = Health::until(lifecycle.leaving());
     let router = router(sources, config, &health);
-    let stop = lifecycle.clone();
-    let draining = async move {
-        stop.soft().cancelled().await;
-        health.set_ready(false);
-    };
-    let serving = axum::serve(listener, router).with_graceful_shutdown(draining);
+    let stop = lifecycle.soft().clone();
+    let serving = axum::serve(listener, router).with_graceful_shutdown(stop.cancelled_owned());
     tokio::select! {
         served = serving.into_future() => served.context("serving pages"),
         () = lifecycle.hard().cancelled() => Ok(()),

@@ -50,7 +50,7 @@ struct Ingress {
 /// When it cannot start: see [`Fleet::open`]; or the address cannot be listened on.
 pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let opening = Fleet::open(config);
-    let Some(fleet) = lifecycle.soft().run_until_cancelled(opening).await else { return Ok(()) };
+    let Some(fleet) = lifecycle.leaving().run_until_cancelled(opening).await else { return Ok(()) };
     let fleet = fleet?;
     let listen = config.ingress.listen;
     let listener =
@@ -70,8 +70,6 @@ pub async fn serve(
     config: &IngressConfig,
     lifecycle: &Lifecycle,
 ) -> anyhow::Result<()> {
-    let health = Health::default();
-    health.set_ready(true);
     let connections = fleet.db.options().get_max_connections();
     let ingress = Arc::new(Ingress {
         fleet,
@@ -90,15 +88,9 @@ pub async fn serve(
         // The handler reads the body itself, bounded in size and time.
         .layer(DefaultBodyLimit::disable())
         .with_state(ingress)
-        .merge(health.router())
+        .merge(Health::until(lifecycle.leaving()).router())
         .layer(CatchPanicLayer::new());
-    let stop = lifecycle.clone();
-    let draining = async move {
-        stop.soft().cancelled().await;
-        health.set_ready(false);
-    };
     let serving = connections::serve(listener, router, config, lifecycle.soft());
-    let ended = async { tokio::join!(serving, draining) };
-    lifecycle.hard().run_until_cancelled(ended).await;
+    lifecycle.hard().run_until_cancelled(serving).await;
     Ok(())
 }

@@ -2,8 +2,12 @@
 
 use std::process::ExitCode;
 
+use common::config::Config;
 use common::fleet::process_main;
+use common::lifecycle::Grace;
 
 fn main() -> ExitCode {
-    process_main("syncline-ingress", |config| config.ingress.drain, ingress::run)
+    let grace =
+        |config: &Config| Grace { leave: config.ingress.leave, drain: config.ingress.drain };
+    process_main("syncline-ingress", grace, ingress::run)
 }

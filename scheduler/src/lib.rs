@@ -45,8 +45,6 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let direct = config.postgres.direct().clone();
     let leader = Leader::new(direct, config.scheduler.leader_lease, metrics.clone());
 
-    let health = Health::default();
-    health.set_ready(true);
     let (soft, hard) = (lifecycle.soft(), lifecycle.hard());
     let scheduling = async {
         let work = |tenure| Box::pin(reconcile(config, fleet.clone(), metrics.clone(), tenure));
@@ -55,13 +53,9 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
         hard.cancel();
         anyhow::Ok(())
     };
-    let resting = async {
-        soft.cancelled().await;
-        health.set_ready(false);
-        anyhow::Ok(())
-    };
-    let serving = serve_health(config.scheduler.listen, health.clone(), hard.clone());
-    tokio::try_join!(scheduling, resting, serving)?;
+    let health = Health::until(lifecycle.leaving());
+    let serving = serve_health(config.scheduler.listen, health, hard.clone());
+    tokio::try_join!(scheduling, serving)?;
     Ok(())
 }
 

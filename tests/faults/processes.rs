@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context, bail};
 use simulator::{GateRule, Platform, RecordType};
 use sqlx::PgPool;
 use tests::fault::{Crew, Handover, Member};
@@ -12,6 +12,8 @@ use tokio::time::timeout;
 /// Of the usual settings of a story.
 const LEASE: Duration = Duration::from_secs(2);
 const A_WHILE: Duration = Duration::from_millis(700);
+/// Said by who cannot reach Postgres.
+const WAITS: &str = "cannot reach Postgres yet";
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn workers_are_killed(db: PgPool) -> anyhow::Result<()> {
@@ -174,10 +176,17 @@ async fn a_second_signal_ends_every_process_while_postgres_is_silent(
 async fn a_process_that_waits_for_a_store_stops_when_it_is_told(db: PgPool) -> anyhow::Result<()> {
     let mut scene = Scene::new(db, Setup::default()).await?;
     let nowhere = [("SYNCLINE__POSTGRES__URL", "postgres://a:b@127.0.0.1:1/c")];
-    let mut worker = scene.start_program("syncline-worker", &nowhere)?;
-    // It has begun to listen to signals by then.
-    scene.until("it waits", async |scene| scene.programs_say("cannot reach Postgres yet")).await?;
-    assert!(worker.ended()?.is_none(), "it waits");
-    assert_eq!(worker.stop().await?.code(), Some(0), "and needs no store to stop");
+    let log = scene.folder.path().join("log");
+    let tries = || std::fs::read_to_string(&log).map_or(0, |log| log.matches(WAITS).count());
+    for name in ["worker", "console"] {
+        let before = tries();
+        let mut process = scene.start_program(&format!("syncline-{name}"), &nowhere)?;
+        // It has begun to listen to signals by then.
+        scene.until("it waits", async |_| Ok(tries() > before)).await?;
+        assert!(process.ended()?.is_none(), "{name} waits");
+        let ended = timeout(Duration::from_secs(12), process.stop()).await;
+        let ended = ended.with_context(|| format!("{name} needs a store to stop"))??;
+        assert_eq!(ended.code(), Some(0), "{name}");
+    }
     Ok(())
 }

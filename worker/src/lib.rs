@@ -41,21 +41,15 @@ pub async fn run(config: &Config, lifecycle: &Lifecycle) -> anyhow::Result<()> {
     let fleet = fleet?;
     let worker = Arc::new(worker(config, fleet, Arc::new(Tasks))?);
 
-    let health = Health::default();
-    health.set_ready(true);
-    let serving = serve_health(config.worker.listen, health.clone(), lifecycle.hard().clone());
+    let health = Health::until(lifecycle.leaving());
+    let serving = serve_health(config.worker.listen, health, lifecycle.hard().clone());
     let working = async {
         pool::run(&worker, lifecycle).await;
         worker.fleet.renewals.finish().await;
         lifecycle.hard().cancel();
         anyhow::Ok(())
     };
-    let resting = async {
-        lifecycle.soft().cancelled().await;
-        health.set_ready(false);
-        anyhow::Ok(())
-    };
-    tokio::try_join!(serving, working, resting)?;
+    tokio::try_join!(serving, working)?;
     Ok(())
 }
 

@@ -3,7 +3,12 @@
 use std::process::ExitCode;
 
 use common::fleet::process_main;
+use common::lifecycle::Grace;
 
 fn main() -> ExitCode {
-    process_main("syncline-worker", |config| config.worker.drain, worker::run)
+    process_main(
+        "syncline-worker",
+        |config| Grace { drain: config.worker.drain, ..Grace::default() },
+        worker::run,
+    )
 }

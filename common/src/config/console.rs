@@ -6,7 +6,7 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
 
-use super::{address::listen, duration, error::Problems, secret};
+use super::{LEAVE_MAX, address::listen, duration, error::Problems, secret};
 
 /// Shorter ones can be guessed.
 const SHORTEST_TOKEN: usize = 16;
@@ -21,6 +21,9 @@ pub struct ConsoleConfig {
     /// How often pages refresh themselves.
     #[serde(with = "duration")]
     pub refresh: Duration,
+    /// How long it goes on after SIGTERM while it says that it is not ready.
+    #[serde(with = "duration")]
+    pub leave: Duration,
     /// What a browser must know; empty for none. Use [`ConsoleConfig::token`].
     #[serde(serialize_with = "secret::hidden")]
     token: SecretString,
@@ -48,5 +51,6 @@ impl ConsoleConfig {
             "console.refresh",
             "must be at least 250ms",
         );
+        problems.require(self.leave <= LEAVE_MAX, "console.leave", "must be at most 1m");
     }
 }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use url::{ParseError, Url};
 
 use super::address::{keeps_a_secret, listen};
-use super::{duration, error::Problems};
+use super::{LEAVE_MAX, duration, error::Problems};
 
 /// The section `ingress`.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -33,7 +33,10 @@ pub struct IngressConfig {
     pub header_timeout: Duration,
     /// For all bodies that are being read, in bytes.
     pub body_memory_bytes: usize,
-    /// How long open requests may take to end after SIGTERM.
+    /// How long it goes on after SIGTERM while it says that it is not ready.
+    #[serde(with = "duration")]
+    pub leave: Duration,
+    /// How long open requests may take to end after that.
     #[serde(with = "duration")]
     pub drain: Duration,
 }
@@ -79,6 +82,7 @@ impl IngressConfig {
             "ingress.header_timeout",
             "must be 100ms to 1m",
         );
+        problems.require(self.leave <= LEAVE_MAX, "ingress.leave", "must be at most 1m");
         problems.require(
             self.body_memory_bytes >= self.body_limit_bytes,
             "ingress.body_memory_bytes",

@@ -23,6 +23,7 @@ mod worker;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -47,6 +48,9 @@ pub const DEFAULTS: &str = include_str!("../../../config/default.toml");
 
 /// The variable that names the configuration file, where no argument does.
 pub const FILE_VARIABLE: &str = "SYNCLINE_CONFIG";
+
+/// Who has not seen by then that a process leaves does not look.
+const LEAVE_MAX: Duration = Duration::from_mins(1);
 
 /// All settings. Serializes with its secrets left empty.
 #[derive(Clone, Debug, Deserialize, Serialize)]

@@ -127,11 +127,11 @@ fn a_deployment_gives_its_processes_the_time_to_drain() {
         rest.trim_start().split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
     };
     let files: BTreeMap<_, _> = deployed("yaml").into_iter().collect();
-    for (process, drain) in [("worker", config.worker.drain), ("ingress", config.ingress.drain)] {
+    let ingress = config.ingress.leave + config.ingress.drain;
+    for (process, drain) in [("worker", config.worker.drain), ("ingress", ingress)] {
         let text = files.iter().find(|(n, _)| n.ends_with(&format!("/{process}.yaml"))).unwrap().1;
         let grace = number(text, "terminationGracePeriodSeconds:").unwrap();
-        let before = number(text, "sleep: { seconds:").unwrap_or(0);
-        assert!(grace > drain.as_secs() + before, "{process}: {grace} s");
+        assert!(grace > drain.as_secs(), "{process}: {grace} s");
 
         let compose = files.iter().find(|(n, _)| n.ends_with("compose.yaml")).unwrap().1;
         let service = compose.split_once(&format!("\n  {process}:\n")).unwrap().1;

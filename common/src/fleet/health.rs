@@ -1,8 +1,6 @@
 //! Health and readiness over HTTP, for processes that serve nothing else.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::Context;
 use axum::Router;
@@ -11,26 +9,27 @@ use axum::routing::get;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-/// Whether the process wants work. Cheap to clone.
+/// Whether a process that has all it needs wants work: until it leaves. Cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub struct Health {
-    ready: Arc<AtomicBool>,
+    leaving: CancellationToken,
 }
 
 impl Health {
-    /// Said by the process once it has all it needs, and taken back when it stops.
-    pub fn set_ready(&self, ready: bool) {
-        self.ready.store(ready, Ordering::Relaxed);
+    /// - `leaving`: see [`Lifecycle::leaving`](crate::lifecycle::Lifecycle::leaving). It is looked at
+    ///   when somebody asks, so that nothing else of a stop comes before it.
+    pub fn until(leaving: &CancellationToken) -> Self {
+        Self { leaving: leaving.clone() }
     }
 
     /// `/health/live`: the process runs. `/health/ready`: it wants work; 503 when it does not.
     pub fn router(&self) -> Router {
         let health = self.clone();
         let ready = move || async move {
-            if health.ready.load(Ordering::Relaxed) {
-                (StatusCode::OK, "ready\n")
-            } else {
+            if health.leaving.is_cancelled() {
                 (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+            } else {
+                (StatusCode::OK, "ready\n")
             }
         };
         Router::new()

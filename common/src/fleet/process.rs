@@ -9,7 +9,7 @@ use clap::Parser;
 use tokio::time::sleep;
 
 use crate::config::Config;
-use crate::lifecycle::{Lifecycle, run_main};
+use crate::lifecycle::{Grace, Lifecycle, run_main};
 use crate::telemetry;
 
 /// From the hard stop to the end, whatever hangs: jobs are handed back and tokens that are being
@@ -28,10 +28,10 @@ struct Arguments {
 /// turns the result into an exit code.
 ///
 /// - `service`: `service.name` in traces and metrics.
-/// - `drain`: how long running work may take to end after the first signal.
+/// - `grace`: how long a stop may take after the first signal.
 pub fn process_main(
     service: &'static str,
-    drain: fn(&Config) -> Duration,
+    grace: fn(&Config) -> Grace,
     run: impl AsyncFnOnce(&Config, &Lifecycle) -> anyhow::Result<()>,
 ) -> ExitCode {
     let arguments = Arguments::parse();
@@ -44,7 +44,7 @@ pub fn process_main(
             json_logs: config.telemetry.log_format == crate::config::LogFormat::Json,
             log_filter: &config.telemetry.log_filter,
         })?;
-        let lifecycle = Lifecycle::start(drain(&config))?;
+        let lifecycle = Lifecycle::start(grace(&config))?;
         let outcome = tokio::select! {
             outcome = run(&config, &lifecycle) => outcome,
             () = overdue(&lifecycle) => Err(anyhow!("did not end in time: what ran is dropped")),

@@ -2,5 +2,6 @@
 
 mod demo;
 mod ends;
+mod leaves;
 mod secrets;
 mod traces;

@@ -13,6 +13,10 @@ missing_confirm_after = "500ms"
 [api]
 whole_timeout = "10s"
 read_timeout = "10s"
+[ingress]
+leave = "0s"
+[console]
+leave = "0s"
 [scheduler]
 tick = "500ms"
 sweep_every = "2s"

@@ -118,8 +118,11 @@ spot_check_min_age = "10ms"
 audit_share = 0.0
 run_audit_samples = 0
 repairs_per_hour = 1000
+[ingress]
+leave = "0s"
 [console]
 listen = "127.0.0.1:0"
+leave = "0s"
 "#;
 
 /// `over` laid over `usual`, section by section.
