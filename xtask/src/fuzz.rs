@@ -1,14 +1,65 @@
-//! Fuzzing in the long tests: each target for a minute, where a nightly Rust and cargo-fuzz are.
+//! Fuzzing in the long tests: each target for a minute. What it needs is installed where it is missing.
 
-use std::process::{Command, ExitCode};
+use std::process::{Command, ExitCode, Stdio};
 
 use crate::{
     cargo::{Workspace, exit_code},
-    signals::Signals,
+    signals::{Interrupted, Signals},
 };
 
 /// The programs in `fuzz/`.
 const TARGETS: [&str; 3] = ["webhooks", "canonical", "answers"];
+
+/// Sees to it that there are cargo-fuzz and a nightly Rust. Before the tests: who has waited for them
+/// is not to learn at the end that something is missing.
+///
+/// # Errors
+///
+/// When one is missing and cannot be installed, or a signal came.
+pub fn prepare(workspace: &Workspace, signals: &Signals) -> anyhow::Result<()> {
+    for (what, mut command) in installs(workspace, workspace.has_subcommand("fuzz"), has_nightly())
+    {
+        eprintln!("xtask: installing {what}");
+        signals.run_tool(&mut command).map_err(|error| {
+            if error.is::<Interrupted>() { error } else { error.context(instructions(what)) }
+        })?;
+    }
+    Ok(())
+}
+
+/// What is to be called for what is missing.
+fn installs(
+    workspace: &Workspace,
+    has_cargo_fuzz: bool,
+    has_nightly: bool,
+) -> Vec<(&'static str, Command)> {
+    let mut commands = Vec::new();
+    if !has_nightly {
+        let mut rustup = Command::new("rustup");
+        rustup.args(["toolchain", "install", "nightly", "--profile", "minimal"]);
+        commands.push(("a nightly Rust", rustup));
+    }
+    if !has_cargo_fuzz {
+        commands.push(("cargo-fuzz", workspace.cargo(["install", "--locked", "cargo-fuzz"])));
+    }
+    commands
+}
+
+/// What a person has to do when we can do no more.
+fn instructions(what: &str) -> String {
+    format!(
+        "the long tests fuzz, and {what} could not be installed. Do it by hand, then run this again:\n\
+         \x20 rustup toolchain install nightly\n\
+         \x20 cargo install cargo-fuzz"
+    )
+}
+
+fn has_nightly() -> bool {
+    let mut rustc = Command::new("rustup");
+    rustc.args(["run", "nightly", "rustc", "--version"]);
+    rustc.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    rustc.status().is_ok_and(|status| status.success())
+}
 
 /// Runs every target; the exit code is that of the first with a finding.
 ///
@@ -16,10 +67,6 @@ const TARGETS: [&str; 3] = ["webhooks", "canonical", "answers"];
 ///
 /// When a program cannot be started, or a signal came.
 pub fn run(workspace: &Workspace, signals: &Signals) -> anyhow::Result<ExitCode> {
-    if !workspace.has_subcommand("fuzz") {
-        eprintln!("xtask: fuzz targets are left out: install cargo-fuzz and a nightly Rust");
-        return Ok(ExitCode::SUCCESS);
-    }
     for target in TARGETS {
         eprintln!("xtask: fuzzing {target} for a minute");
         let status = signals.run(&mut command(workspace, target))?;
@@ -57,5 +104,18 @@ mod tests {
             .map(|name| name.trim_matches('"'))
             .collect();
         assert_eq!(named, TARGETS);
+    }
+
+    #[test]
+    fn only_what_is_missing_is_installed() {
+        let workspace = Workspace::current().unwrap();
+        let named = |has_cargo_fuzz, has_nightly| {
+            let installs = installs(&workspace, has_cargo_fuzz, has_nightly);
+            installs.into_iter().map(|(what, _)| what).collect::<Vec<_>>()
+        };
+        assert!(named(true, true).is_empty());
+        assert_eq!(named(false, true), ["cargo-fuzz"]);
+        assert_eq!(named(true, false), ["a nightly Rust"]);
+        assert_eq!(named(false, false), ["a nightly Rust", "cargo-fuzz"]);
     }
 }

@@ -24,6 +24,10 @@ pub fn run(
     selection: &Selection,
     signals: &Signals,
 ) -> anyhow::Result<ExitCode> {
+    let fuzzes = selection.long && selection.args.is_empty();
+    if fuzzes {
+        fuzz::prepare(workspace, signals)?;
+    }
     let servers = Servers::start_for_tests(&workspace.places(), signals)?;
     for mut command in commands(workspace, selection, workspace.has_subcommand("nextest")) {
         let status = signals.run(servers.give_to(&mut command))?;
@@ -31,7 +35,7 @@ pub fn run(
             return Ok(exit_code(status));
         }
     }
-    if selection.long && selection.args.is_empty() {
+    if fuzzes {
         return fuzz::run(workspace, signals);
     }
     Ok(ExitCode::SUCCESS)
