@@ -7,6 +7,8 @@ mod chaos;
 #[cfg(test)]
 mod leadership;
 #[cfg(test)]
+mod offers;
+#[cfg(test)]
 mod overload;
 #[cfg(test)]
 mod platforms;

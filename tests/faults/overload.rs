@@ -2,52 +2,48 @@
 
 use std::collections::BTreeSet;
 use std::fs;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::Context;
 use reqwest::{Method, StatusCode};
-use serde_json::json;
 use sqlx::PgPool;
-use tests::config_file::EVENTBRITE_ENDPOINT;
 use tests::fault::Way;
-use tests::http::Http;
+use tests::program::Program;
 use tests::scene::{Scene, Setup};
 use tokio::net::TcpListener;
 use tokio::runtime;
 use tokio::sync::oneshot;
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::offers::{Rate, offer};
 
 /// What the ingress may hold of the machine's memory at the most, whatever is offered: stated in
 /// docs/reliability.md.
 const MEMORY_BOUND_KIB: u64 = 256 * 1024;
-/// Offers that wait for their answer; more are not made, as if the network were full.
-const OUTSTANDING_MAX: usize = 1_500;
+
+const INGRESS: &str = "syncline-ingress";
 
 /// So many are accepted all the same: ten connections, each with two round trips of a tenth of a second,
 /// could take fifty.
 const ACCEPTED_A_SECOND: u64 = 10;
 
-#[derive(Default)]
-struct Offered {
-    accepted: Mutex<BTreeSet<String>>,
-    shed: AtomicU64,
-    other: AtomicU64,
-}
-
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> anyhow::Result<()> {
     let long = std::env::var_os("SYNCLINE_LONG_TESTS").is_some();
-    let (per_tick, ticks) = if long { (50, 6_000) } else { (10, 300) };
+    let rate = if long {
+        Rate { a_second: 5_000, seconds: 60, connections: 1_500 }
+    } else {
+        Rate { a_second: 1_000, seconds: 3, connections: 500 }
+    };
     let way = way_of_its_own().await?;
     let settings = "[ingress]\nmax_in_flight = 256".to_owned();
     let setup = Setup { postgres: Some(way.address()), settings, ..Setup::default() };
     let mut scene = Scene::new(db, setup).await?;
-    let listen = TcpListener::bind("127.0.0.1:0").await?.local_addr()?.to_string();
-    let mut ingress = scene
-        .start_program("syncline-ingress", &[("SYNCLINE__INGRESS__LISTEN", listen.as_str())])?;
+    let listen: SocketAddr = TcpListener::bind("127.0.0.1:0").await?.local_addr()?;
+    let variables = [("SYNCLINE__INGRESS__LISTEN", listen.to_string())];
+    let variables = variables.each_ref().map(|(name, value)| (*name, value.as_str()));
+    let program = if long { Program::optimised(INGRESS)? } else { Program::path(INGRESS)? };
+    let mut ingress = scene.start_file(&program, &variables)?;
     let ready = format!("http://{listen}/health/ready");
     scene
         .until("the ingress is ready", async |scene| {
@@ -57,31 +53,7 @@ async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> a
         .await?;
 
     way.slow(Duration::from_millis(50));
-    let offered = Arc::new(Offered::default());
-    let url: Arc<str> = format!("http://{listen}/webhooks/eventbrite/{EVENTBRITE_ENDPOINT}").into();
-    let mut offers = JoinSet::new();
-    // Every ten milliseconds so many, whatever became of those before.
-    let mut clock = interval(Duration::from_millis(10));
-    clock.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let (begun, mut made) = (Instant::now(), 0_u64);
-    for _ in 0..ticks {
-        clock.tick().await;
-        while offers.try_join_next().is_some() {}
-        for _ in 0..per_tick {
-            if offers.len() < OUTSTANDING_MAX {
-                made += 1;
-                offers.spawn(offer(
-                    scene.http.clone(),
-                    Arc::clone(&url),
-                    made,
-                    Arc::clone(&offered),
-                ));
-            }
-        }
-    }
-    let took = begun.elapsed();
-    let floor = usize::try_from(took.as_secs() * ACCEPTED_A_SECOND)?;
-    while offers.join_next().await.is_some() {}
+    let tally = offer(listen, rate).await?;
     way.open();
 
     let pid = ingress.id().context("it runs")?;
@@ -90,17 +62,21 @@ async fn what_is_accepted_is_there_and_what_is_too_much_is_shed(db: PgPool) -> a
     let written: Vec<String> =
         sqlx::query_scalar("select external_id from inbox").fetch_all(&scene.db).await?;
     let written: BTreeSet<String> = written.into_iter().collect();
-    let accepted = offered.accepted.lock().expect("nobody panicked").clone();
-    let (shed, other) =
-        (offered.shed.load(Ordering::Relaxed), offered.other.load(Ordering::Relaxed));
+    let accepted = tally.accepted.len();
     eprintln!(
-        "{made} offered in {took:?}: {} accepted, {shed} shed, {other} unanswered; peak {peak_kib} KiB",
-        accepted.len()
+        "{} offered in {:?}: {accepted} accepted, {} shed, {} refused, {} unanswered, the slowest answer \
+         after {:?}; peak {peak_kib} KiB",
+        tally.offered, tally.took, tally.shed, tally.refused, tally.unanswered, tally.slowest
     );
-    let lost: Vec<_> = accepted.difference(&written).collect();
-    assert!(lost.is_empty(), "{} of {} are lost", lost.len(), accepted.len());
-    assert!(shed > 0, "nothing was too much");
-    assert!(accepted.len() >= floor, "{} accepted of {floor} at the least", accepted.len());
+    let lost: Vec<_> = tally.accepted.difference(&written).collect();
+    assert!(lost.is_empty(), "{} of {accepted} are lost", lost.len());
+    assert_eq!((tally.refused, tally.unanswered), (0, 0));
+    assert!(tally.shed > 0, "nothing was too much");
+    // Who offers less because the ingress is slow offers less than was said.
+    let due = u64::from(rate.a_second) * u64::from(rate.seconds);
+    assert!(!long || tally.offered * 100 >= due * 98, "{} of {due} were offered", tally.offered);
+    let floor = usize::try_from(tally.took.as_secs() * ACCEPTED_A_SECOND)?;
+    assert!(accepted >= floor, "{accepted} accepted of {floor} at the least");
     assert!(peak_kib < MEMORY_BOUND_KIB, "{peak_kib} KiB");
     Ok(())
 }
@@ -119,25 +95,6 @@ async fn way_of_its_own() -> anyhow::Result<Way> {
         });
     });
     way.await?
-}
-
-/// One order that nobody else names.
-async fn offer(http: Http, url: Arc<str>, number: u64, offered: Arc<Offered>) {
-    let order = (1_000_000_000 + number).to_string();
-    let body = json!({ "api_url": format!("https://www.eventbriteapi.com/v3/orders/{order}/"),
-        "config": { "action": "order.updated", "user_id": "1", "webhook_id": "1" } });
-    let request = http.request(Method::POST, &url).body(body.to_string());
-    match http.send(request).await {
-        Ok((status, _)) if status.is_success() => {
-            offered.accepted.lock().expect("nobody panicked").insert(order);
-        }
-        Ok((StatusCode::SERVICE_UNAVAILABLE, _)) => {
-            offered.shed.fetch_add(1, Ordering::Relaxed);
-        }
-        Ok(_) | Err(_) => {
-            offered.other.fetch_add(1, Ordering::Relaxed);
-        }
-    }
 }
 
 /// The most memory that a process has held so far.

@@ -6,6 +6,9 @@ use std::process::{Command, ExitStatus, Stdio};
 use anyhow::{Context, anyhow};
 use tokio::process::Child;
 
+/// Names the folder of optimised programs.
+const OPTIMISED: &str = "SYNCLINE_OPTIMISED";
+
 /// A running program. Killed when dropped.
 #[derive(Debug)]
 pub struct Program {
@@ -27,6 +30,21 @@ impl Program {
         environment: &[(&str, &str)],
         log: Option<&Path>,
     ) -> anyhow::Result<Self> {
+        Self::start_file(&binary(name)?, arguments, environment, log)
+    }
+
+    /// Starts the program in this file, likewise.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_file(
+        file: &Path,
+        arguments: &[&str],
+        environment: &[(&str, &str)],
+        log: Option<&Path>,
+    ) -> anyhow::Result<Self> {
+        let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
         let stderr = match log {
             Some(log) => {
                 let file = std::fs::OpenOptions::new().create(true).append(true).open(log)?;
@@ -34,7 +52,7 @@ impl Program {
             }
             None => Stdio::null(),
         };
-        let mut command = Command::new(binary(name)?);
+        let mut command = Command::new(file);
         command
             .args(arguments)
             .envs(environment.iter().copied())
@@ -45,7 +63,7 @@ impl Program {
             .kill_on_drop(true)
             .spawn()
             .with_context(|| format!("cannot start {name}"))?;
-        Ok(Self { name: name.to_owned(), child })
+        Ok(Self { name, child })
     }
 
     /// What it is called.
@@ -123,6 +141,20 @@ impl Program {
     /// When it was not built.
     pub fn path(name: &str) -> anyhow::Result<PathBuf> {
         binary(name)
+    }
+
+    /// Where it is as users run it: `cargo xtask test --long` builds some so.
+    ///
+    /// # Errors
+    ///
+    /// When nobody says where.
+    pub fn optimised(name: &str) -> anyhow::Result<PathBuf> {
+        let folder = std::env::var_os(OPTIMISED).with_context(|| {
+            format!(
+                "{OPTIMISED} names the folder of optimised programs: run cargo xtask test --long"
+            )
+        })?;
+        Ok(Path::new(&folder).join(name))
     }
 }
 

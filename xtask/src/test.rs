@@ -28,6 +28,12 @@ pub fn run(
     if fuzzes {
         fuzz::prepare(workspace, signals)?;
     }
+    if selection.long {
+        let status = signals.run(&mut optimised(workspace))?;
+        if !status.success() {
+            return Ok(exit_code(status));
+        }
+    }
     let servers = Servers::start_for_tests(&workspace.places(), signals)?;
     for mut command in commands(workspace, selection, workspace.has_subcommand("nextest")) {
         let status = signals.run(servers.give_to(&mut command))?;
@@ -39,6 +45,11 @@ pub fn run(
         return fuzz::run(workspace, signals);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What long tests put under more load than a build for debugging can bear.
+fn optimised(workspace: &Workspace) -> Command {
+    workspace.cargo(["build", "--release", "--package", "ingress"])
 }
 
 /// The runners to call, one after the other.
@@ -69,6 +80,7 @@ pub fn commands(workspace: &Workspace, selection: &Selection, has_nextest: bool)
     if selection.long {
         for command in &mut commands {
             command.env("SYNCLINE_LONG_TESTS", "1");
+            command.env("SYNCLINE_OPTIMISED", workspace.places().target.join("release"));
         }
     }
     commands

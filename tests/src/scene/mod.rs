@@ -5,6 +5,7 @@ mod setup;
 mod stores;
 mod waiting;
 
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context;
@@ -140,10 +141,19 @@ impl Scene {
     ///
     /// When it was not built.
     pub fn start_program(&self, name: &str, more: &[(&str, &str)]) -> anyhow::Result<Program> {
-        let file = self.folder.file();
-        let arguments = ["--config", file.to_str().context("a path in UTF-8")?];
+        self.start_file(&Program::path(name)?, more)
+    }
+
+    /// The same with the program in this file.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be started.
+    pub fn start_file(&self, file: &Path, more: &[(&str, &str)]) -> anyhow::Result<Program> {
+        let config = self.folder.file();
+        let arguments = ["--config", config.to_str().context("a path in UTF-8")?];
         let environment = [&self.environment(), more].concat();
-        Program::start(name, &arguments, &environment, Some(&self.folder.path().join("log")))
+        Program::start_file(file, &arguments, &environment, Some(&self.folder.path().join("log")))
     }
 
     /// Whether a program of this scene has said so.
