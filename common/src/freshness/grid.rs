@@ -8,46 +8,24 @@
 use super::legacy;
 use super::notices::Notices;
 use super::observation::{Belief, Evidence, Observation, kept_after};
+pub use super::prior::{GridPrior, RATES};
 use super::rates::{EXPOSURES, LAST, OCTAVE, ln_likelihood, per_day, spread};
 use super::solve::MAX_AGE_DAYS;
 use super::special::{non_negative, phi};
 use super::value::Gain;
 
-/// Rates of which the share among a type's records is learnt.
-pub const POINTS: usize = 16;
-
-/// Changes per day at each of them: octaves from one in 512 days to 64 a day. Rates between two are
-/// as frequent as the line between them says.
-pub const PER_DAY: [f64; POINTS] = [
-    1.0 / 512.0,
-    1.0 / 256.0,
-    1.0 / 128.0,
-    1.0 / 64.0,
-    1.0 / 32.0,
-    1.0 / 16.0,
-    1.0 / 8.0,
-    1.0 / 4.0,
-    1.0 / 2.0,
-    1.0,
-    2.0,
-    4.0,
-    8.0,
-    16.0,
-    32.0,
-    64.0,
-];
-
-/// The prior gives every point at least its part of this, so that none is ruled out.
-const SPREAD: f64 = 0.02;
-const _: () = assert!(POINTS == 16, "UNIFORM is for 16 points");
-const UNIFORM: f64 = 1.0 / 16.0;
+/// Numbers in a row,
+const NUMBERS: usize = EXPOSURES + 2;
+/// and the bytes that they take.
+pub const EVIDENCE_BYTES: usize = 4 * NUMBERS;
 
 /// A record's habits have changed when what was seen lately is so many times, in nats, more likely
 /// for an ordinary record of its type than for what was believed of this one. By chance that comes
 /// once in e^9 = 8,100 looks at most.
 const SURPRISE: f64 = 9.0;
-/// Of what was seen before that, so much is kept: it may have been chance.
-const KEPT_AFTER_SURPRISE: f64 = 0.02;
+/// Of what was seen before that, so much is kept: the last ten thousand looks weigh no more than
+/// twenty new ones.
+const KEPT_AFTER_SURPRISE: f64 = 0.002;
 
 /// Rates of a belief,
 const WIDTH: usize = 24;
@@ -60,16 +38,12 @@ const DEPTH: f64 = 14.0;
 pub struct GridEvidence {
     /// T: the likelihood of a rate r has a factor e^(-r T).
     unchanged_days: f32,
-    /// And 1 - e^(-r t) for each change that was found, counted at the nearest of fourteen
-    /// exposures t; a change that a notice told of is one after the shortest.
+    /// And 1 - e^(-r t) for each change that was found, counted at those of fourteen exposures t that
+    /// are nearest; a change that a notice told of is one after the shortest.
     changes: [f32; EXPOSURES],
     /// By how many nats what was seen lately is more likely for an ordinary record of the type.
     surprise: f32,
 }
-
-/// How many of a type's records have which rate; sums to 1.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct GridPrior([f64; POINTS]);
 
 /// How probable each rate is for one record; sums to 1.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -85,8 +59,8 @@ pub struct GridBelief {
 
 impl GridEvidence {
     /// As it is stored.
-    pub fn to_bytes(&self) -> [u8; 4 * POINTS] {
-        let mut bytes = [0; 4 * POINTS];
+    pub fn to_bytes(&self) -> [u8; EVIDENCE_BYTES] {
+        let mut bytes = [0; EVIDENCE_BYTES];
         let values = [self.unchanged_days].into_iter().chain(self.changes).chain([self.surprise]);
         for (four, value) in bytes.chunks_exact_mut(4).zip(values) {
             four.copy_from_slice(&value.to_le_bytes());
@@ -97,10 +71,10 @@ impl GridEvidence {
     /// From what is stored; any bytes will do, and none are a new record.
     ///
     /// The first number is positive once anything was seen. Rows that were written before counts
-    /// were kept hold the logarithms of the likelihoods of [`PER_DAY`], none of them positive;
-    /// what explains these best is taken for what was seen.
+    /// were kept hold the logarithms of the likelihoods of sixteen rates, none of them positive; what
+    /// explains these best is taken for what was seen.
     pub fn from_bytes(bytes: &[u8]) -> Self {
-        let mut values = [0.0_f32; POINTS];
+        let mut values = [0.0_f32; NUMBERS];
         for (value, four) in values.iter_mut().zip(bytes.chunks_exact(4)) {
             let number = four.try_into().map_or(0.0, f32::from_le_bytes);
             *value = if number.is_nan() { 0.0 } else { number.clamp(-1e9, 1e9) };
@@ -155,7 +129,7 @@ impl GridEvidence {
         };
         #[expect(clippy::cast_possible_truncation, reason = "stored with less precision")]
         let mut add = |count: f64, exposure_days: f64| {
-            let (first, parts) = spread(exposure_days);
+            let (first, parts) = spread(exposure_days, believed.places());
             for (sum, part) in after.changes.iter_mut().skip(first).zip(parts) {
                 *sum += (count * part) as f32;
             }
@@ -209,12 +183,12 @@ impl Evidence for GridEvidence {
     /// Begins with the sixteen octaves, and goes on with a finer grid over those that are likely,
     /// until it is no wider than it must be.
     fn belief(&self, prior: &GridPrior) -> GridBelief {
-        let (mut first, mut stride, mut count) = (0, OCTAVE, POINTS);
+        let (mut first, mut stride, mut count) = (0, OCTAVE, LAST / OCTAVE + 1);
         let mut logs = [f64::NEG_INFINITY; WIDTH];
         loop {
             let points = (first..).step_by(stride).take(count);
             for (log, point) in logs.iter_mut().zip(points) {
-                *log = self.ln_likelihood(point) + prior.at(point).ln();
+                *log = self.ln_likelihood(point) + prior.share(point, stride).ln();
             }
             let known = logs.get(..count).unwrap_or_default();
             let most = known.iter().copied().fold(f64::MIN, f64::max);
@@ -231,10 +205,10 @@ impl Evidence for GridEvidence {
         }
     }
 
-    /// The mean of the records' beliefs, one step of the EM algorithm for the mixture of the
-    /// sixteen, each of which stands for the rates around it, with 2 % spread over all.
+    /// The mean of the records' beliefs: one step of the EM algorithm for the mixture of the rates of
+    /// the prior, with 2 % spread over all.
     fn refit(prior: &GridPrior, records: impl IntoIterator<Item = Self>) -> GridPrior {
-        let (mut count, mut sums) = (0.0, [0.0; POINTS]);
+        let (mut count, mut sums) = (0.0, [0.0; RATES]);
         for record in records {
             count += 1.0;
             record.belief(prior).add_to(&mut sums, prior);
@@ -243,46 +217,6 @@ impl Evidence for GridEvidence {
             return *prior;
         }
         GridPrior::new(sums)
-    }
-}
-
-impl GridPrior {
-    /// From weights as they are stored; they need not sum to 1.
-    pub fn new(weights: [f64; POINTS]) -> Self {
-        let weights = weights.map(|weight| non_negative(weight, 1e9));
-        let sum: f64 = weights.iter().sum();
-        if sum <= 0.0 {
-            return Self::default();
-        }
-        Self(weights.map(|weight| (1.0 - SPREAD) * weight / sum + SPREAD * UNIFORM))
-    }
-
-    /// The share of records around each of [`PER_DAY`].
-    pub fn weights(&self) -> &[f64; POINTS] {
-        &self.0
-    }
-
-    /// The parts of the two octaves between which a point of the lattice lies, and the first of
-    /// these.
-    fn around(&self, point: usize) -> (usize, f64, f64) {
-        let octave = (point / OCTAVE).min(POINTS - 2);
-        let steps = u32::try_from(point - octave * OCTAVE).unwrap_or_default();
-        let beyond = f64::from(steps) / 32.0;
-        let weight = |index: usize| self.0.get(index).copied().unwrap_or_default();
-        (octave, (1.0 - beyond) * weight(octave), beyond * weight(octave + 1))
-    }
-
-    /// How frequent the rate at a point of the lattice is.
-    fn at(&self, point: usize) -> f64 {
-        let (_, before, after) = self.around(point);
-        before + after
-    }
-}
-
-impl Default for GridPrior {
-    /// Nothing is known: every octave is as good as any other.
-    fn default() -> Self {
-        Self([UNIFORM; POINTS])
     }
 }
 
@@ -305,15 +239,17 @@ impl GridBelief {
         self.points.get(..self.count).unwrap_or_default()
     }
 
-    /// Adds the probability that the rate belongs to each of the sixteen.
-    pub fn add_to(&self, sums: &mut [f64; POINTS], prior: &GridPrior) {
-        for (index, (_, weight)) in self.points().iter().enumerate() {
-            let (octave, before, after) = prior.around(self.first + index * self.stride);
-            let parts = [before, after].map(|part| weight * part / (before + after));
-            for (sum, part) in sums.iter_mut().skip(octave).zip(parts) {
-                *sum += part;
-            }
+    /// Adds the probability of each of the rates of a prior: the one under which this is believed.
+    pub fn add_to(&self, sums: &mut [f64; RATES], prior: &GridPrior) {
+        for (place, weight) in self.places() {
+            prior.divide(weight, place, self.stride, sums);
         }
+    }
+
+    /// Points of the lattice of rates, and the probability of each.
+    fn places(&self) -> impl Iterator<Item = (usize, f64)> {
+        let places = (self.first..).step_by(self.stride);
+        places.zip(self.points()).map(|(place, (_, weight))| (place, *weight))
     }
 
     fn mean_of(&self, f: impl Fn(f64) -> f64) -> f64 {
@@ -360,9 +296,9 @@ impl Belief for GridBelief {
     fn gain(&self, notices: &Notices, age_days: f64) -> Gain {
         let mut sum = Gain::default();
         for (rate, weight) in self.points() {
-            // What is as improbable as this is not worth its three exponentials.
+            // What is as improbable as this is not worth its exponentials.
             if *weight > 1e-6 {
-                let gain = notices.habits(*rate, 1.0).gain(age_days);
+                let gain = notices.habits(*rate, 1.0).quick_gain(age_days);
                 sum.value += weight * gain.value;
                 sum.slope_per_day += weight * gain.slope_per_day;
             }

@@ -14,6 +14,7 @@ mod notices;
 mod observation;
 mod population;
 mod price;
+mod prior;
 mod quadrature;
 mod rates;
 pub mod request;

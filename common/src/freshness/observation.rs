@@ -7,8 +7,10 @@ use super::value::Gain;
 
 /// What remains of old evidence after a week, so that habits may change,
 const KEPT_PER_WEEK: f64 = 0.98;
-/// and after one exposure at least: where looks are rare, the last five hundred are what there is.
-const KEPT_AT_LEAST: f64 = 0.998;
+/// and after one exposure at least: where looks are rare, the last ten thousand are what there is. A
+/// rate that is near the limit takes a thousand looks to tell, and a change of habits is found by
+/// its own test.
+const KEPT_AT_LEAST: f64 = 0.9999;
 
 /// One look in so many is followed by one at the age that tells most.
 pub const EXPLORING: u32 = 2;
@@ -54,7 +56,7 @@ pub trait Evidence: Copy + Default {
     type Belief: Belief;
 
     /// The evidence after one more observation; what is older is discounted by 2 % a week, but
-    /// by no more than 0.2 %.
+    /// by no more than a part in ten thousand.
     #[must_use]
     fn observe(&self, prior: &Self::Prior, notices: &Notices, seen: &Observation) -> Self;
 

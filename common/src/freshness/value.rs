@@ -93,6 +93,26 @@ impl Habits {
         }
     }
 
+    /// The same within a part in a million, with fewer exponentials, for sums over many rates. Where
+    /// the ages are so short that the terms cancel, [`Self::gain`] is asked.
+    pub(super) fn quick_gain(&self, age_days: f64) -> Gain {
+        let (silent, resets) = (self.silent_per_day, self.resets_per_day);
+        let age_days = non_negative(age_days, solve::MAX_AGE_DAYS);
+        let (x, y) = (silent * age_days, resets * age_days);
+        let is_plain = x > 1e-3 && (y > 1e-3 || resets <= 0.0);
+        if !is_plain {
+            return self.gain(age_days);
+        }
+        // Beyond 40 nothing is left of 1 - e^(-x) but the 1.
+        let left = |reach: f64| if reach < 40.0 { (-reach).exp() } else { 0.0 };
+        let true_still = left(x);
+        let unreset = if resets > 0.0 { (1.0 - left(y)) / resets } else { age_days };
+        let scale = self.weight * silent;
+        let value =
+            scale / (silent + resets) * ((1.0 - true_still) / silent - true_still * unreset);
+        Gain { value: value.max(0.0), slope_per_day: scale * true_still * unreset }
+    }
+
     /// w/(a + c), which no look at this record can be worth: from this price on it is never
     /// looked at. Zero when it never changes silently.
     pub fn ceiling(&self) -> f64 {

@@ -161,9 +161,8 @@ pub async fn of(
     )
     .fetch_one(db)
     .await?;
-    let weights = row.prior.and_then(|weights| <[f64; 16]>::try_from(weights).ok());
     Ok(TypeHabits {
-        prior: weights.map_or_else(GridPrior::default, GridPrior::new),
+        prior: row.prior.as_deref().map(GridPrior::from_stored).unwrap_or_default(),
         fitted_at: row.fitted_at.map(jiff_sqlx::Timestamp::to_jiff),
         counts: NoticeCounts {
             announced: row.announced,
@@ -203,9 +202,8 @@ pub async fn all(
     Ok(rows
         .into_iter()
         .map(|row| {
-            let weights = row.prior.and_then(|weights| <[f64; 16]>::try_from(weights).ok());
             let habits = TypeHabits {
-                prior: weights.map_or_else(GridPrior::default, GridPrior::new),
+                prior: row.prior.as_deref().map(GridPrior::from_stored).unwrap_or_default(),
                 fitted_at: row.fitted_at.map(jiff_sqlx::Timestamp::to_jiff),
                 counts: NoticeCounts {
                     announced: row.announced,

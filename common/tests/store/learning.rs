@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use common::freshness::WeightRule;
-use common::freshness::grid::GridEvidence;
+use common::freshness::grid::{GridEvidence, GridPrior};
 use common::freshness::{Belief as _, Evidence as _};
 use common::store::habits::{self, Planning};
 use common::store::inbox::OpenNotices;
@@ -195,4 +195,28 @@ async fn what_a_list_of_changes_names_was_as_it_was_until_the_list_before(db: Pg
     let other = self::mean(&other, &habits);
     assert!(other > 2.0 * mean, "{other} beside {mean}");
     assert_eq!(scene.changes().await, (0, 22));
+}
+
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn a_type_that_was_fitted_in_whole_octaves_is_read_and_fitted_anew(db: PgPool) {
+    let scene = Scene::new(db).await;
+    let mut octaves = vec![0.0; 16];
+    octaves[9] = 1.0;
+    sqlx::query(
+        "insert into record_habits (connection_id, record_type, prior) values ($1, $2, $3)",
+    )
+    .bind(scene.connection.0)
+    .bind(scene.record_type.as_str())
+    .bind(&octaves)
+    .execute(&scene.db)
+    .await
+    .unwrap();
+    let read = scene.habits().await;
+    // The tenth octave is one change a day, and so are records that nothing is known of.
+    let mean = GridEvidence::default().belief(&read.prior).still_true(1.0);
+    assert!((mean - (-1.0_f64).exp()).abs() < 0.1, "{mean}");
+    let prior = GridEvidence::refit(&read.prior, [GridEvidence::default()]);
+    let kind = &scene.record_type;
+    assert!(habits::fit(&scene.db, scene.connection, kind, &read, &prior, 1.0).await.unwrap());
+    assert_eq!(scene.habits().await.prior, GridPrior::from_stored(prior.weights()));
 }

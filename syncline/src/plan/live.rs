@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::ensure;
 use common::config::Config;
 use common::freshness::Evidence as _;
-use common::freshness::grid::{PER_DAY, POINTS};
+use common::freshness::grid::{GridPrior, RATES};
 use common::ids::{Lane, RecordType};
 use common::store::{habits, records};
 
@@ -14,6 +14,9 @@ use crate::{named, stores};
 
 /// Random records of each type that stand for all of it.
 const SAMPLE: u32 = 2_000;
+/// Rates are told apart in eighths of an octave. Whole ones are enough here: of finer parts a small
+/// mirror would have less than a record each.
+const EIGHTHS: usize = 8;
 
 /// What is believed of the records of a connection: for each type and weight, how many change how
 /// often.
@@ -33,14 +36,15 @@ pub(crate) async fn read(config: &Config, lane: &Lane) -> anyhow::Result<Vec<Ent
             seen += 1.0;
             // Two digits of a weight are enough to tell records apart.
             let weight = format!("{weight:.1e}");
-            let mut shares = [0.0; POINTS];
+            let mut shares = [0.0; RATES];
             evidence.belief(&known.prior).add_to(&mut shares, &known.prior);
-            for (point, share) in shares.into_iter().enumerate() {
-                *counts.entry((weight.clone(), point)).or_default() += share;
+            for (index, share) in shares.into_iter().enumerate() {
+                *counts.entry((weight.clone(), (index + EIGHTHS / 2) / EIGHTHS)).or_default() +=
+                    share;
             }
         }
         let notices = known.notices();
-        for ((weight, point), count) in counts {
+        for ((weight, octave), count) in counts {
             let records = (count / f64::max(seen, 1.0) * sampled.population).round();
             #[expect(
                 clippy::cast_possible_truncation,
@@ -50,7 +54,9 @@ pub(crate) async fn read(config: &Config, lane: &Lane) -> anyhow::Result<Vec<Ent
             let count = records as u64;
             if count > 0 {
                 entries.push(Entry {
-                    rate_per_day: PER_DAY.get(point).copied().unwrap_or_default(),
+                    rate_per_day: GridPrior::rates_per_day()
+                        .nth(octave * EIGHTHS)
+                        .unwrap_or_default(),
                     weight: weight.parse().unwrap_or(1.0),
                     recall: notices.recall(),
                     false_notices_per_day: notices.false_per_day(),

@@ -4,7 +4,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt as _, SeedableRng as _};
 
 use super::super::gamma::{Gamma, GammaEvidence};
-use super::super::grid::{GridEvidence, GridPrior, PER_DAY};
+use super::super::grid::{GridEvidence, GridPrior, RATES};
 use super::super::{Belief, Evidence, Notices, Observation};
 use super::{assert_near, integral};
 
@@ -94,7 +94,8 @@ fn a_belief_says_how_likely_a_record_is_still_true() {
     let gamma = Gamma::new(1.5, 6.0);
     assert_near(gamma.still_true(3.0), mean_under(gamma, |rate| (-3.0 * rate).exp()), 1e-5);
     let grid = GridEvidence::default().belief(&GridPrior::default());
-    let mean = PER_DAY.iter().map(|rate| (-3.0 * rate).exp()).sum::<f64>() / 16.0;
+    let rates = GridPrior::rates_per_day();
+    let mean = rates.map(|rate| (-3.0 * rate).exp()).sum::<f64>() / RATES as f64;
     assert_near(grid.still_true(3.0), mean, 0.05);
 }
 
@@ -154,8 +155,7 @@ fn exactly(prior: &GridPrior, seen: &[Observation]) -> (f64, f64) {
     let logs: Vec<(f64, f64)> = (0..1500)
         .map(|step| {
             let octaves = f64::from(step) / 100.0;
-            let (at, beyond) = (octaves as usize, octaves.fract());
-            let density = (1.0 - beyond) * prior.weights()[at] + beyond * prior.weights()[at + 1];
+            let density = prior.weights()[(8.0 * octaves).round() as usize];
             let rate = (octaves - 9.0).exp2();
             let likelihood = |one: &Observation| {
                 let reach = -rate * one.exposure_days;
@@ -177,8 +177,8 @@ fn exactly(prior: &GridPrior, seen: &[Observation]) -> (f64, f64) {
 
 #[test]
 fn the_grid_believes_what_the_likelihoods_say_however_much_was_seen() {
-    let mut weights = [1.0; 16];
-    weights[12] = 9.0;
+    let mut weights = [1.0; RATES];
+    weights[90..102].fill(9.0);
     let prior = GridPrior::new(weights);
     for (seed, (rate, apart, count)) in (0..).zip([
         (0.02, 40.0, 100),
@@ -194,6 +194,63 @@ fn the_grid_believes_what_the_likelihoods_say_however_much_was_seen() {
         assert_near(belief.mean_per_day(), mean, 0.1);
         assert_near(belief.ln_spread(), spread, 0.12);
     }
+}
+
+#[test]
+fn looks_at_one_age_however_many_do_not_add_up_to_another_rate() {
+    // Half way between two of the exposures that are counted, interpolation is off the most.
+    let prior = GridPrior::default();
+    for rate in [0.3, 0.4, 0.5] {
+        let mut seen = looks(rate, 1e-9, 600, 11);
+        let mut chance = SmallRng::seed_from_u64(3);
+        for one in &mut seen {
+            one.exposure_days = 10.9;
+            one.changed = chance.random::<f64>() < -(-rate * 10.9_f64).exp_m1();
+        }
+        let belief = learn::<GridEvidence>(&prior, &seen).belief(&prior);
+        let (mean, spread) = exactly(&prior, &seen);
+        assert!((belief.mean_per_day() / mean).ln().abs() < 0.5 * spread, "{mean} {belief:?}");
+    }
+}
+
+#[test]
+fn a_prior_is_read_as_it_is_stored_or_was() {
+    let mut octaves = [0.0; 16];
+    octaves[5] = 3.0;
+    octaves[6] = 1.0;
+    let read = GridPrior::from_stored(&octaves);
+    let weight = |index: usize| read.weights()[index];
+    // Straight lines from octave to octave, with 2 % over all.
+    assert_near(weight(40) / weight(48), 3.0, 0.03);
+    assert_near(weight(44), f64::midpoint(weight(40), weight(48)), 1e-9);
+    assert!(weight(31) < weight(33) && weight(57) < weight(55), "{read:?}");
+    // What was written is read again, but for the 2 %.
+    let again = GridPrior::from_stored(read.weights());
+    assert_near(again.weights()[40], weight(40), 0.03);
+    for nonsense in [&[][..], &[1.0; 7], &[f64::NAN; RATES]] {
+        assert_eq!(GridPrior::from_stored(nonsense), GridPrior::default());
+    }
+}
+
+#[test]
+fn a_prior_sees_where_rates_begin() {
+    // Nothing below 0.25, half of the records within a half more.
+    let mut prior = GridPrior::default();
+    let records: Vec<GridEvidence> = (0..300)
+        .map(|seed| {
+            let rate = 0.25 / (0.02 + 0.98 * (seed as f64) / 300.0);
+            learn(&prior, &looks(rate, 1.6 / rate, 60, seed))
+        })
+        .collect();
+    for _ in 0..100 {
+        prior = GridEvidence::refit(&prior, records.iter().copied());
+    }
+    let share = |from: f64, until: f64| -> f64 {
+        let of = GridPrior::rates_per_day().zip(prior.weights());
+        of.filter(|(rate, _)| (from..until).contains(rate)).map(|(_, weight)| weight).sum()
+    };
+    assert!(share(0.0, 0.21) < 0.04, "{prior:?}");
+    assert!(share(0.21, 0.39) > 0.3, "{prior:?}");
 }
 
 #[test]
@@ -221,12 +278,12 @@ fn a_notice_that_may_have_been_false_counts_as_either() {
 fn old_evidence_is_forgotten_by_elapsed_time() {
     let prior = Gamma::new(1.0, 10.0);
     let old = GammaEvidence { changes: 100.0, exposure_days: 100.0 };
-    let day = Observation { exposure_days: 0.5, ..UNCHANGED };
-    let week = (0..14).fold(old, |before, _| before.observe(&prior, &Notices::NONE, &day));
+    let minutes = Observation { exposure_days: 0.01, ..UNCHANGED };
+    let week = (0..700).fold(old, |before, _| before.observe(&prior, &Notices::NONE, &minutes));
     assert_near(week.changes, 98.0, 1e-9);
-    // But no more than a part in five hundred an exposure.
+    // But no more than a part in ten thousand an exposure.
     let long = Observation { exposure_days: 100.0, ..UNCHANGED };
-    assert_near(old.observe(&prior, &Notices::NONE, &long).changes, 99.8, 1e-9);
+    assert_near(old.observe(&prior, &Notices::NONE, &long).changes, 99.99, 1e-9);
 }
 
 #[test]
@@ -296,8 +353,8 @@ fn a_belief_says_how_far_off_its_rate_may_be() {
         0.01,
     );
     assert_near(Gamma::new(10.0, 3.0).ln_spread(), 0.105_166_f64.sqrt(), 0.01);
-    // A uniform distribution over 16 octaves.
-    let octaves = ((16.0_f64 * 16.0 - 1.0) / 12.0).sqrt();
+    // A uniform distribution over fifteen octaves.
+    let octaves = 15.0 / 12.0_f64.sqrt();
     let grid = GridEvidence::default().belief(&GridPrior::default());
     assert_near(grid.ln_spread(), octaves * std::f64::consts::LN_2, 0.1);
 }
@@ -332,8 +389,8 @@ fn the_grid_prior_finds_two_sorts_of_record() {
     for _ in 0..30 {
         prior = GridEvidence::refit(&prior, records.iter().copied());
     }
-    let slow: f64 = prior.weights()[..6].iter().sum();
-    let fast: f64 = prior.weights()[9..].iter().sum();
+    let slow: f64 = prior.weights()[..45].iter().sum();
+    let fast: f64 = prior.weights()[70..].iter().sum();
     assert_near(slow, 0.8, 0.1);
     assert_near(fast, 0.2, 0.3);
 }
@@ -354,13 +411,15 @@ fn evidence_as_rows_held_it_first_says_the_same() {
     {
         let seen = looks(rate, apart, count, seed);
         // The logarithms of the likelihoods of sixteen rates, the largest 0, none below -20.
-        let logs = PER_DAY.map(|rate| -> f64 {
+        let octaves = GridPrior::rates_per_day().step_by(8);
+        let logs = octaves.map(|rate| -> f64 {
             let one = |one: &Observation| {
                 let reach = -rate * one.exposure_days;
                 if one.changed { (-reach.exp_m1()).ln() } else { reach }
             };
             seen.iter().map(one).sum()
         });
+        let logs: Vec<f64> = logs.collect();
         let most = logs.iter().copied().fold(f64::MIN, f64::max);
         let bytes: Vec<u8> =
             logs.iter().flat_map(|log| ((log - most).max(-20.0) as f32).to_le_bytes()).collect();

@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::super::gamma::{Gamma, GammaEvidence};
-use super::super::grid::{GridEvidence, GridPrior, POINTS};
+use super::super::grid::{GridEvidence, GridPrior, RATES};
 use super::super::request::{Offer, price_per_look};
 use super::super::{
     Belief, ControllerSettings, Evidence, Habits, NoticeCounts, Notices, Observation,
@@ -56,6 +56,12 @@ fn learn<E: Evidence>(prior: &E::Prior, notices: &Notices, seen: &[Observation])
     seen.iter().fold(E::default(), |evidence, one| evidence.observe(prior, notices, one))
 }
 
+/// As many as are stored, as were stored before, or any.
+fn stored_weights() -> impl Strategy<Value = Vec<f64>> {
+    let of = |count| prop::collection::vec(any_number(), count);
+    prop_oneof![of(RATES..=RATES), of(16..=16), of(0..=3)]
+}
+
 proptest! {
     #[test]
     fn known_habits(
@@ -92,11 +98,11 @@ proptest! {
 
     #[test]
     fn grid(
-        weights in prop::array::uniform16(any_number()), notices in notices(),
+        weights in stored_weights(), notices in notices(),
         seen in observations(), w in any_number(), price in any_number(), age in any_number(),
         bytes in prop::collection::vec(any::<u8>(), 0..80),
     ) {
-        let prior = GridPrior::new(weights);
+        let prior = GridPrior::from_stored(&weights);
         for evidence in [learn::<GridEvidence>(&prior, &notices, &seen), GridEvidence::from_bytes(&bytes)] {
             let belief = evidence.belief(&prior);
             let sum: f64 = belief.points().iter().map(|(_, weight)| weight).sum();
@@ -104,7 +110,7 @@ proptest! {
             ask(&belief, &notices, w, price, age);
             let fitted = GridEvidence::refit(&prior, [evidence; 3]);
             prop_assert!((fitted.weights().iter().sum::<f64>() - 1.0).abs() < 1e-9);
-            prop_assert!(fitted.weights().iter().all(|weight| *weight > 0.001 / POINTS as f64));
+            prop_assert!(fitted.weights().iter().all(|weight| *weight > 0.001 / RATES as f64));
         }
     }
 

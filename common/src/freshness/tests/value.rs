@@ -98,3 +98,18 @@ proptest! {
         prop_assert!(habits.fresh_share(None) <= often + 1e-12);
     }
 }
+
+#[test]
+fn the_quick_gain_is_the_gain() {
+    for silent in [1e-3, 0.3, 40.0] {
+        for resets in [0.0, 1e-6, 0.02, 3.0] {
+            for age in [1e-6, 0.01, 1.0, 30.0, 36_500.0] {
+                let habits = Habits::new(silent, resets, 2.0);
+                let (quick, gain) = (habits.quick_gain(age), habits.gain(age));
+                assert_near(quick.value, gain.value, 1e-6);
+                let off = (quick.slope_per_day - gain.slope_per_day).abs();
+                assert!(off <= 1e-6 * gain.slope_per_day + 1e-15, "{quick:?} {gain:?}");
+            }
+        }
+    }
+}

@@ -13,7 +13,7 @@ use super::payload::storable;
 use super::stored::content_hash;
 use super::{Finding, Flags, Look, MAX_LOOKS, Outcome, Verdict, WriteBatch};
 use crate::drift::ContentHash;
-use crate::freshness::grid::{GridEvidence, POINTS};
+use crate::freshness::grid::{EVIDENCE_BYTES, GridEvidence};
 use crate::ids::{ExternalId, Fence};
 use crate::store::inbox::Closed;
 use crate::store::{StoreError, drift_events, habits, inbox, operations, quality};
@@ -328,7 +328,7 @@ async fn update(
         &rows.marks,
         &rows.changed,
         &rows.next_checks as &[Option<jiff_sqlx::Timestamp>],
-        &rows.evidence as &[Option<[u8; 4 * POINTS]>],
+        &rows.evidence as &[Option<[u8; EVIDENCE_BYTES]>],
         &rows.weights as &[Option<f32>],
     )
     .execute(&mut **tx)
@@ -440,7 +440,7 @@ struct Rows<'a> {
     changed: Vec<bool>,
     /// What was learnt.
     next_checks: Vec<Option<jiff_sqlx::Timestamp>>,
-    evidence: Vec<Option<[u8; 4 * POINTS]>>,
+    evidence: Vec<Option<[u8; EVIDENCE_BYTES]>>,
     weights: Vec<Option<f32>>,
 }
 
