@@ -33,13 +33,17 @@ pub struct Arguments {
     /// Measure little, to see that it works: the figures then say little.
     #[arg(long)]
     quick: bool,
-    /// Values of each figure; 5, or with --quick 1.
+    /// Values of each figure; 5, of the bench of freshness 3, or with --quick 1.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
     /// Of the queue's bench, this part alone: cost, throughput, latency, calls or lanes. May stand several
     /// times.
     #[arg(long, value_name = "PART")]
     only: Vec<String>,
+    /// Of the bench of freshness, the universes and carriers whose names begin so, as "Pareto, recall 0,"
+    /// or "Klaviyo". May stand several times.
+    #[arg(long, value_name = "NAME")]
+    universe: Vec<String>,
     /// Records of the connection that has many, for the bench of planning; 1,000,000, or with --quick
     /// 20,000.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
@@ -67,6 +71,9 @@ impl Arguments {
         }
         for part in &self.only {
             words.extend(["--only".into(), part.into()]);
+        }
+        for name in &self.universe {
+            words.extend(["--universe".into(), name.into()]);
         }
         if let Some(records) = self.records {
             words.extend(["--records".into(), records.to_string().into()]);
@@ -119,10 +126,11 @@ mod tests {
             records: Some(2_000),
             only: vec!["cost".to_owned(), "lanes".to_owned()],
             runs: Some(3),
+            universe: vec!["Pareto, recall 0".to_owned()],
             peer: Some("node driver.mjs".to_owned()),
             json: Some("figures.json".into()),
         };
-        let words = "queue|--quick|--runs|3|--only|cost|--only|lanes|--records|2000|\
+        let words = "queue|--quick|--runs|3|--only|cost|--only|lanes|--universe|Pareto, recall 0|--records|2000|\
              --peer|node driver.mjs|--json|figures.json";
         assert_eq!(arguments.words(), words.split('|').collect::<Vec<_>>());
     }

@@ -34,6 +34,8 @@ use peer::Peer;
 
 /// Values of each figure, where nothing else is said.
 const RUNS: u32 = 5;
+/// Seeds of the bench of freshness: each has ten million looks.
+const SEEDS: u32 = 3;
 /// The servers have been started before us.
 const SERVERS_ANSWER: Duration = Duration::from_secs(10);
 
@@ -82,12 +84,16 @@ pub struct Arguments {
     /// Measure little, to see that it works: the figures then say little.
     #[arg(long)]
     quick: bool,
-    /// Values of each figure; 5, or with --quick 1.
+    /// Values of each figure; 5, of the bench of freshness 3, or with --quick 1.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1..=100))]
     runs: Option<u32>,
     /// Of the queue's bench, this part alone; may stand several times.
     #[arg(long, value_name = "PART")]
     only: Vec<Part>,
+    /// Of the bench of freshness, the universes and carriers whose names begin so, as "Pareto, recall 0,"
+    /// or "Klaviyo"; may stand several times.
+    #[arg(long, value_name = "NAME")]
+    universe: Vec<String>,
     /// Records of the connection that has many, for the bench of planning; 1,000,000, or with --quick
     /// 20,000.
     #[arg(long, value_parser = clap::value_parser!(u32).range(1_000..=20_000_000))]
@@ -115,44 +121,60 @@ pub struct Arguments {
 ///
 /// When something cannot be measured. That a figure is not reached is no error.
 pub async fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let mut json = match &arguments.json {
-        Some(file) => {
-            let create = std::fs::File::create(file);
-            Some(create.with_context(|| format!("cannot write {}", file.display()))?)
-        }
-        None => None,
-    };
+    let mut lines = Lines { json: None };
+    if let Some(file) = &arguments.json {
+        let create = std::fs::File::create(file);
+        lines.json = Some(create.with_context(|| format!("cannot write {}", file.display()))?);
+    }
     let benches = arguments.bench.map_or_else(|| Bench::value_variants().to_vec(), |b| vec![b]);
     for bench in benches {
+        if bench == Bench::Freshness {
+            let (runs, only) = (arguments.seeds()?, &arguments.universe);
+            let write = |figures: &Figures| lines.write(bench, figures);
+            let table = freshness::measure(runs, arguments.quick, only, write)?;
+            writeln!(std::io::stdout().lock(), "\n{table}")?;
+            continue;
+        }
         let mut figures = Figures::default();
-        let mut table = None;
         let measured = match bench {
             Bench::Queue => arguments.queue(&mut figures).await,
-            Bench::Planning => arguments.planning(&mut figures).await,
-            Bench::Freshness => {
-                let runs = arguments.runs()?;
-                table = Some(freshness::measure(runs, arguments.quick, &mut figures));
-                Ok(())
-            }
+            _ => arguments.planning(&mut figures).await,
         };
         // What was measured before something failed is worth showing.
-        let lines: Result<Vec<String>, _> =
-            figures.all().iter().map(|figure| figure.json_line(bench.name())).collect();
-        let lines = lines?.join("\n");
-        if let Some(json) = &mut json {
-            writeln!(json, "{lines}")?;
-        }
-        let table = table.unwrap_or_else(|| table::table(figures.all()));
-        let mut out = std::io::stdout().lock();
-        writeln!(out, "{lines}\n\n{table}")?;
+        lines.write(bench, &figures)?;
+        writeln!(std::io::stdout().lock(), "\n{}", table::table(figures.all()))?;
         measured?;
     }
     Ok(())
 }
 
+/// Where the lines of JSON go: to standard output, and to a file.
+#[derive(Debug)]
+struct Lines {
+    json: Option<std::fs::File>,
+}
+
+impl Lines {
+    fn write(&mut self, bench: Bench, figures: &Figures) -> anyhow::Result<()> {
+        for figure in figures.all() {
+            let line = figure.json_line(bench.name())?;
+            writeln!(std::io::stdout().lock(), "{line}")?;
+            if let Some(json) = &mut self.json {
+                writeln!(json, "{line}")?;
+            }
+        }
+        Ok(())
+    }
+}
+
 impl Arguments {
     fn runs(&self) -> anyhow::Result<usize> {
         Ok(usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { RUNS }))?)
+    }
+
+    /// Of the bench of freshness.
+    fn seeds(&self) -> anyhow::Result<usize> {
+        Ok(usize::try_from(self.runs.unwrap_or(if self.quick { 1 } else { SEEDS }))?)
     }
 
     async fn planning(&self, figures: &mut Figures) -> anyhow::Result<()> {

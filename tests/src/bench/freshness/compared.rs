@@ -46,17 +46,23 @@ pub(super) struct Compared {
 impl Compared {
     /// Runs them.
     pub(super) fn run(universe: &Universe, size: &Size, policies: &[Who]) -> Self {
-        let wanted = POLICIES.into_iter().filter(|(who, _)| policies.contains(who));
-        let runs = wanted.map(|(who, name)| {
-            let learns = usize::from(who == Who::Learnt);
+        // Its bounds take as long to find as a policy to run, so policies share them.
+        let settings = [0, 1].map(|learns| -> Vec<Setting> {
+            let is_wanted = |who: &Who| usize::from(*who == Who::Learnt) == learns;
+            let seeds = if policies.iter().any(is_wanted) { size.seeds } else { 0 };
             let records = size.records.get(learns).copied().unwrap_or_default();
             let warm_up_looks = size.warm_up_looks.get(learns).copied().unwrap_or_default();
             let universe = Universe { records, warm_up_looks, ..*universe };
-            let of = |seed| {
-                let setting = Setting::new(&universe, seed);
-                let outcome = setting.run(who, seed + 1_000);
+            (0..seeds).map(|seed| Setting::new(&universe, seed)).collect()
+        });
+        let [knowing, learning] = &settings;
+        let wanted = POLICIES.into_iter().filter(|(who, _)| policies.contains(who));
+        let runs = wanted.map(|(who, name)| {
+            let settings = if who == Who::Learnt { learning } else { knowing };
+            let of = |(setting, seed): (&Setting, u64)| {
+                let outcome = setting.run(who, seed);
                 let excess = if who == Who::Learnt {
-                    let random = setting.run(Who::Uniform, seed + 1_000);
+                    let random = setting.run(Who::Uniform, seed);
                     let halves = outcome.stale.iter().zip(random.stale).take(2);
                     halves.map(|(ours, theirs)| ours - theirs).fold(f64::NEG_INFINITY, f64::max)
                 } else {
@@ -64,7 +70,7 @@ impl Compared {
                 };
                 Run { outcome, uniform: setting.uniform, optimum: setting.optimum, excess }
             };
-            (who, name, (0..size.seeds).map(of).collect())
+            (who, name, settings.iter().zip(1_000..).map(of).collect())
         });
         Self { name: universe.name(), runs: runs.collect() }
     }
@@ -122,16 +128,20 @@ impl Compared {
             let values: Vec<f64> = self.of(who).iter().map(f).collect();
             interval::mean(&values).0
         };
-        let stale = |who| format!("{:.2}", 100.0 * mean(who, &|run| run.outcome.measured()));
+        let cell = |who, text: &dyn Fn() -> String| {
+            if self.of(who).is_empty() { String::new() } else { text() }
+        };
+        let stale =
+            |who| cell(who, &|| format!("{:.2}", 100.0 * mean(who, &|run| run.outcome.measured())));
         let regret = |who| {
             let (mean, half) = Self::regret(self.of(who));
-            format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * half)
+            cell(who, &|| format!("{:.1} ± {:.1}", 100.0 * mean, 100.0 * half))
         };
         let days = |who| {
             let age = mean(who, &|run| run.outcome.staleness.age.mean);
             let p99 = mean(who, &|run| run.outcome.staleness.age.p99);
             let found = mean(who, &|run| run.outcome.staleness.found.mean);
-            format!("{age:.1}, {p99:.0}; {found:.1}")
+            cell(who, &|| format!("{age:.1}, {p99:.0}; {found:.1}"))
         };
         let optimum = 100.0 * mean(Who::Known, &|run| run.optimum);
         vec![

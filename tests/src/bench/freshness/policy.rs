@@ -150,8 +150,9 @@ pub(super) struct Learnt<E: Evidence> {
     chance: SmallRng,
 }
 
-/// Random records on which a type is fitted, as the scheduler does.
+/// Random records on which a type is fitted, and a price, as the scheduler does.
 const SAMPLE: usize = 1_000;
+const PRICED: usize = 200;
 
 impl<E: Evidence> Learnt<E> {
     /// Nothing is known but the weights.
@@ -188,8 +189,11 @@ impl<E: Evidence> Knowledge for Learnt<E> {
 
     fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64 {
         let sampled = self.sample();
-        let beliefs: Vec<_> =
-            sampled.iter().map(|(seen, weight)| (seen.belief(&self.prior), *weight)).collect();
+        let beliefs: Vec<_> = sampled
+            .iter()
+            .take(PRICED)
+            .map(|(seen, weight)| (seen.belief(&self.prior), *weight))
+            .collect();
         #[expect(clippy::cast_precision_loss, reason = "some thousand")]
         let budget = looks_per_day * beliefs.len() as f64 / self.rows.len() as f64;
         fitting_price(start, budget, |price| {
@@ -308,9 +312,11 @@ impl<K: Knowledge> Index<K> {
         self.enter(id, self.due_at(id));
     }
 
-    /// Fits what is believed of the type, and follows the price that this calls for.
+    /// Fits what is believed of the type, and follows the price that this calls for. Early on often: a
+    /// lane does so each hour, and knows soon whether there are webhooks.
     fn fit(&mut self, now: f64) {
-        if now < self.fitted_at + self.rhythm.fit_days {
+        let soon = 0.02 * self.rhythm.fit_days + 0.1 * self.fitted_at;
+        if now < self.fitted_at + soon.min(self.rhythm.fit_days) {
             return;
         }
         let fitted = self.knowledge.fit(now - self.fitted_at);

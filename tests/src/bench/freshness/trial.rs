@@ -75,11 +75,11 @@ impl Setting {
         self.ends.get(1).copied().unwrap_or(0.0)
     }
 
-    /// Days between two fits of what is believed of the type: as long as half a look at each record
-    /// takes in the mean, but no less than a day.
+    /// Days between two fits of what is believed of the type, once it has run for a while: as long as a
+    /// look at each record takes in the mean, but no less than a day.
     fn fit_days(&self) -> f64 {
         let records = self.population.records.iter().fold(0.0, |count, _| count + 1.0);
-        (0.5 * records / self.population.looks_per_day).max(1.0)
+        (records / self.population.looks_per_day).max(1.0)
     }
 
     /// What its records are like.
