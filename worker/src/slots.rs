@@ -7,7 +7,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use common::ids::Lane;
 use tokio::sync::futures::Notified;
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
-use tokio::task::yield_now;
 
 /// The slots of a process, of one sort.
 #[derive(Debug)]
@@ -66,8 +65,6 @@ impl Slots {
     /// All slots that are free, once there is one. `None` never comes: nobody closes them.
     pub(crate) async fn free(self: &Arc<Self>) -> Option<Free> {
         let mut permits = Arc::clone(&self.semaphore).acquire_owned().await.ok()?;
-        // What ends together frees its slots together: one claim fills them.
-        yield_now().await;
         let more = u32::try_from(self.semaphore.available_permits()).unwrap_or(u32::MAX);
         if let Ok(others) = Arc::clone(&self.semaphore).try_acquire_many_owned(more) {
             permits.merge(others);
