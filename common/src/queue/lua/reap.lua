@@ -20,11 +20,7 @@ local function back_in_line(lane, ids, mark)
   if count > 0 then
     redis.call("HSET", lane.key.jobs, unpack(saved))
   end
-  for priority = 0, 3 do
-    if #entering[priority] > 0 then
-      redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
-    end
-  end
+  enter_lines(lane, entering)
   return count
 end
 

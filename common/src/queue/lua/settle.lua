@@ -130,7 +130,7 @@ local function let_go(ended)
   local gone, kept, total = {}, {}, 0
   for n = 1, leases do
     if ended[n] > 0 then
-      local rest = math.abs(tonumber(left[n])) - ended[n]
+      local rest = math.abs(tonumber(left[n] or 0)) - ended[n]
       total = total + ended[n]
       if rest > 0 then
         kept[#kept + 1] = counts[n]
@@ -192,11 +192,7 @@ end
 if #delayed > 0 then
   redis.call("ZADD", lane.key.delayed, unpack(delayed))
 end
-for priority = 0, 3 do
-  if #entering[priority] > 0 then
-    redis.call("ZADD", lane.key.ready[priority], unpack(entering[priority]))
-  end
-end
+enter_lines(lane, entering)
 save_state(lane)
 if urgent then
   has_urgent(KEYS[4], lane, now)
