@@ -15,6 +15,9 @@ use crate::ids::{Fence, Lane};
 use crate::job::Priority;
 use crate::quota::Permit;
 
+/// A claim that takes longer holds up everybody else.
+const BATCHES: usize = 64;
+
 /// Lane, priority, fence, and the jobs as they lie in Redis, as `claim.lua` returns them.
 type RawBatch = (String, u8, i64, Vec<(String, Vec<u8>)>);
 
@@ -22,8 +25,8 @@ type RawBatch = (String, u8, i64, Vec<(String, Vec<u8>)>);
 type RawClaim = (i64, i64, Vec<String>, Vec<String>, u64, Vec<RawBatch>);
 
 impl RedisQueue {
-    /// Claims up to `wanted` batches from `lanes` of one shard; a lane that is not in the book, or
-    /// on another shard, is passed over. One round trip. Called without lanes, it only says which
+    /// Claims up to `wanted` batches from `lanes` of one shard, and 64 at the most; a lane that is not
+    /// in the book, or on another shard, is passed over. One round trip. Called without lanes, it only says which
     /// are due.
     pub async fn claim(
         &self,
@@ -76,7 +79,7 @@ impl RedisQueue {
         let mut call = Call::new(&scripts::CLAIM, &self.keys, shard, true).keys(keys);
         call.arg(micros(self.settings.lease))
             .arg(self.permit_deadline_us())
-            .arg(wanted)
+            .arg(wanted.min(BATCHES))
             .arg(self.settings.bulk_floor)
             .arg(self.settings.spot_check_floor)
             .arg(mode)

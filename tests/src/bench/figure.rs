@@ -122,11 +122,6 @@ impl Figures {
         }
     }
 
-    /// The median of the figure of this name.
-    pub fn median(&self, name: &str) -> Option<f64> {
-        self.0.iter().find(|figure| figure.name == name)?.spread().map(|spread| spread.median)
-    }
-
     /// All of them.
     pub fn all(&self) -> &[Figure] {
         &self.0
@@ -184,9 +179,8 @@ mod tests {
             figures.record("one", "us", None, value);
             figures.record("other", "ms", None, value * 2.0);
         }
-        assert_eq!(figures.median("one"), Some(3.0));
-        assert_eq!(figures.median("other"), Some(6.0));
-        assert_eq!(figures.median("none"), None);
+        let median = |figure: &Figure| figure.spread().map(|spread| spread.median);
+        assert_eq!(figures.all().iter().map(median).collect::<Vec<_>>(), [Some(3.0), Some(6.0)]);
         assert_eq!(figures.all().iter().map(Figure::runs).collect::<Vec<_>>(), [3, 3]);
     }
 }

@@ -38,7 +38,8 @@ const WEBHOOKS_FROM: u64 = 1_000_000_000;
 const IDLE_P50: &str = "enqueue to handler start, idle worker: p50";
 const IDLE_P99: &str = "enqueue to handler start, idle worker: p99";
 
-/// The idle worker first: what busy ones are compared with.
+/// Each run with busy workers beside one with an idle worker: what they are compared with belongs to
+/// the same minute of this machine.
 ///
 /// # Errors
 ///
@@ -48,18 +49,17 @@ pub async fn measure(
     effort: &Effort,
     figures: &mut Figures,
 ) -> anyhow::Result<()> {
-    for run in 0..effort.runs {
-        let latencies = idle(stores, effort, u64::try_from(run)?).await?;
-        figures.record(IDLE_P50, "ms", Some(Reach::AtMost(1.0)), ms(&latencies, 0.5));
-        figures.record(IDLE_P99, "ms", Some(Reach::AtMost(5.0)), ms(&latencies, 0.99));
-    }
-    let free = figures.median(IDLE_P99).context("no idle run")?;
     let mut busy = Busy::start(stores, REQUEST).await?;
     let mut behind_few = Vec::new();
     for &depth in &effort.depths {
         busy.fill(depth).await?;
         for run in 0..effort.runs {
-            let latencies = busy.sample(effort, u64::try_from(run)?).await?;
+            let seed = u64::try_from(run)?;
+            let latencies = busy.aside(Box::pin(idle(stores, effort, seed))).await?;
+            let free = ms(&latencies, 0.99);
+            figures.record(IDLE_P50, "ms", Some(Reach::AtMost(1.0)), ms(&latencies, 0.5));
+            figures.record(IDLE_P99, "ms", Some(Reach::AtMost(5.0)), free);
+            let latencies = busy.sample(effort, seed).await?;
             let behind = format!("webhook behind {depth} bulk jobs, busy workers");
             figures.record(&format!("{behind}: p50"), "ms", None, ms(&latencies, 0.5));
             let p99 = ms(&latencies, 0.99);
@@ -126,6 +126,18 @@ impl Busy {
             self.waiting = end;
         }
         Ok(())
+    }
+
+    /// Something else, during which no bulk job begins. Those that have begun end while it gets ready.
+    async fn aside<T>(
+        &self,
+        something: impl Future<Output = anyhow::Result<T>>,
+    ) -> anyhow::Result<T> {
+        let Crew { queue, lane, .. } = &self.crew;
+        queue.pause(lane).await?;
+        let done = something.await;
+        queue.resume(lane).await?;
+        done
     }
 
     async fn sample(&mut self, effort: &Effort, seed: u64) -> anyhow::Result<Histogram<u64>> {

@@ -22,5 +22,5 @@ if wait <= 0 then
   save_fence(KEYS[1])
   take(lane, ARGV[4], permit, now, tonumber(ARGV[3]))
 end
-save_state(lane)
+save_taken(lane)
 return { permit, wait }

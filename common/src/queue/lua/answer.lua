@@ -1,12 +1,14 @@
 -- Shared: what becomes of permits that were granted, and freezes. Behind quota.lua.
 
+-- Of what answers free, this much is collected before it is written.
+local ANSWERED = 400
 -- Kinds of a lane that can be frozen at a time; one more freezes the lane.
 local FROZEN_KINDS = 64
 
 -- Nobody may send on the lane before `until_us`; a longer freeze stays.
 local function freeze(lane, until_us, now)
   if until_us > math.max(now, tonumber(lane.state.frozen or 0)) then
-    set_state(lane, "frozen", digits(until_us))
+    set_state(lane, "frozen", until_us)
   end
 end
 
@@ -17,29 +19,47 @@ local function freeze_kind(lane, kind, until_us, now)
     return
   end
   if lane.state[field] then
-    set_state(lane, field, digits(until_us))
+    set_state(lane, field, until_us)
   elseif lane.frozen_kinds < FROZEN_KINDS then
     lane.frozen_kinds = lane.frozen_kinds + 1
-    set_state(lane, field, digits(until_us))
+    set_state(lane, field, until_us)
   else
     freeze(lane, until_us, now)
   end
 end
 
--- The answer to a permit has come. Returns when its slots are free.
-local function ledger_answered(lane, i, permit, cost, now)
+-- The answers to permits of one cost have come. Returns when their slots are free.
+local function ledger_answered(lane, i, permits, cost, now)
   local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
   if quota[STEP] > 0 then
-    local at = step_end(quota, now)
+    local at, names = step_end(quota, now), {}
+    for n, permit in ipairs(permits) do
+      names[n] = permit .. "*" .. cost
+    end
     -- One that is not there was answered before, or given up.
-    if redis.call("ZREM", ledger, digits(permit) .. "*" .. cost) == 1 then
-      add_to_step(ledger, at, cost)
+    local found = redis.call("ZREM", ledger, unpack(names))
+    if found > 0 then
+      add_to_step(ledger, at, found * cost)
     end
     return at + quota[WINDOW]
   end
-  for n = 1, cost do
+  local at, slots = digits(now), {}
+  local function write()
     -- XX: a slot that is free again, since its deadline is long over, stays free.
-    redis.call("ZADD", ledger, "XX", digits(now), digits(permit) .. ":" .. n)
+    redis.call("ZADD", ledger, "XX", unpack(slots))
+    slots = {}
+  end
+  for _, permit in ipairs(permits) do
+    for n = 1, cost do
+      slots[#slots + 1] = at
+      slots[#slots + 1] = permit .. ":" .. n
+      if #slots >= ANSWERED then
+        write()
+      end
+    end
+  end
+  if #slots > 0 then
+    write()
   end
   return now + quota[WINDOW]
 end
@@ -78,13 +98,13 @@ local function ledger_hold(lane, i, slots, at, tag, now)
   end
 end
 
--- The answer to a permit has come: its slots now free one window from now. Returns the earliest
--- time at which one of them does.
-local function answered(lane, kind, permit, now)
+-- The answers to these permits of a kind have come: their slots now free one window from now. Returns
+-- the earliest time at which one of them does.
+local function answered(lane, kind, permits, now)
   local limits = kind_limits(lane, kind)
   local free_at = math.huge
   for _, i in ipairs(limits[DRAWS_ON]) do
-    free_at = math.min(free_at, ledger_answered(lane, i, permit, limits[COST], now))
+    free_at = math.min(free_at, ledger_answered(lane, i, permits, limits[COST], now))
   end
   return free_at
 end
@@ -96,8 +116,7 @@ local function give_back(lane, kind, permit, now)
   for _, i in ipairs(limits[DRAWS_ON]) do
     local quota = lane.limits.quotas[i]
     local freed = ledger_give_back(lane, i, permit, limits[COST], now)
-    local field = "b:" .. quota[NAME]
-    set_state(lane, field, digits(tonumber(lane.state[field]) - freed * quota[INTERVAL]))
+    set_state(lane, quota[BUCKET], lane.state[quota[BUCKET]] - freed * quota[INTERVAL])
   end
 end
 

@@ -1,20 +1,43 @@
--- Shared: which jobs of a line go together. Behind line.lua and quota.lua.
+-- Shared: which jobs of a line go together, and what a claim takes out of it. Behind line.lua and
+-- quota.lua.
 
 local READ, CHUNK = 400, 100
 
--- The first of each kind at `priority`. Kept while batches are taken.
-local function heads(lane, priority)
-  lane.heads[priority] = lane.heads[priority] or heads_of(lane.key.ready[priority])
-  return lane.heads[priority]
+-- The first of each kind, kept while batches are taken; those behind them of kinds that were read ahead;
+-- and what is to leave the lines.
+local function load_lines(lane)
+  lane.heads, lane.ahead, lane.leaving = {}, {}, {}
+  for priority = 0, 3 do
+    lane.heads[priority] = heads_of(lane.key.ready[priority])
+  end
+end
+
+-- With one command for all, before the line is read again.
+local function write_leaving(lane, priority)
+  local leaving = lane.leaving[priority]
+  if leaving then
+    redis.call("ZREM", lane.key.ready[priority], unpack(leaving))
+    lane.leaving[priority] = nil
+  end
 end
 
 -- The head's group, up to one batch of it, from the first READ of its kind. `next` is the first of the
--- kind that stays, `whole` says that nothing stays between those that are taken.
+-- kind that stays, `whole` says that nothing stays between those that are taken; `alone`, that jobs of
+-- this kind share no request. Its fence and what is told of its jobs are for whoever leases it.
 local function batch_of(lane, priority, head)
-  local most, kind, group = kind_limits(lane, head.kind)[BATCH], head.kind, group_of(head.id)
+  local most, kind = kind_limits(lane, head.kind)[BATCH], head.kind
+  if most == 1 then
+    return {
+      priority = priority, kind = kind, members = { head.member }, ids = { head.id }, alone = true,
+      fence = 0, told = {},
+    }
+  end
+  local group = group_of(head.id)
   -- Without a slash in it the group is the kind, of all ids that have none.
   local prefix = group == kind and "" or group .. "/"
-  local batch = { priority = priority, kind = kind, members = {}, ids = {}, whole = true }
+  local batch = {
+    priority = priority, kind = kind, members = {}, ids = {}, whole = true, fence = 0, told = {},
+  }
   local members, ids, from, count = batch.members, batch.ids, 0, math.min(most + 1, CHUNK)
   while #ids < most and from < READ do
     local chunk = of_kind(lane.key.ready[priority], kind, from, count)
@@ -39,23 +62,45 @@ local function batch_of(lane, priority, head)
   return batch
 end
 
-local function take_out_of_line(lane, batch)
-  local line, members = lane.key.ready[batch.priority], batch.members
-  if batch.whole and #members > 1 then
-    redis.call("ZREMRANGEBYLEX", line, "[" .. members[1], "[" .. members[#members])
-  else
-    redis.call("ZREM", line, unpack(members))
+-- Who comes behind a job that shares its request with nobody. As many are read as may follow in this
+-- claim.
+local function next_alone(lane, priority, kind, may_follow)
+  lane.ahead[priority] = lane.ahead[priority] or {}
+  local ahead = lane.ahead[priority][kind]
+  if not ahead or ahead.at == #ahead then
+    write_leaving(lane, priority)
+    ahead = of_kind(lane.key.ready[priority], kind, 0, may_follow + 1)
+    ahead.at = 0
+    lane.ahead[priority][kind] = ahead
   end
-  local rest = {}
-  for _, head in ipairs(heads(lane, batch.priority)) do
-    if head.kind ~= batch.kind then
+  ahead.at = ahead.at + 1
+  return ahead[ahead.at]
+end
+
+-- - `may_follow`: how many batches are likely to be taken from this lane after this one.
+local function take_out_of_line(lane, batch, may_follow)
+  local priority, kind, members, member = batch.priority, batch.kind, batch.members, nil
+  local line = lane.key.ready[priority]
+  if batch.alone then
+    lane.leaving[priority] = lane.leaving[priority] or {}
+    table.insert(lane.leaving[priority], members[1])
+    member = next_alone(lane, priority, kind, may_follow)
+  else
+    if batch.whole and #members > 1 then
+      redis.call("ZREMRANGEBYLEX", line, "[" .. members[1], "[" .. members[#members])
+    else
+      redis.call("ZREM", line, unpack(members))
+    end
+    member = batch.next or not batch.all_read and of_kind(line, kind, 0, 1)[1]
+  end
+  local rest = member and { job_at(member, kind) } or {}
+  for _, head in ipairs(lane.heads[priority]) do
+    if head.kind ~= kind then
       rest[#rest + 1] = head
     end
   end
-  local member = batch.next or not batch.all_read and of_kind(line, batch.kind, 0, 1)[1]
-  if member then
-    rest[#rest + 1] = job_at(member)
+  if #rest > 1 then
     table.sort(rest, is_before)
   end
-  lane.heads[batch.priority] = rest
+  lane.heads[priority] = rest
 end

@@ -19,8 +19,8 @@
 -- (batch.lua), LANES lanes of platforms without room are passed over (ahead.lua); lanes that are not
 -- reached before enough batches are found are not read.
 
--- Of what jobs become when they are leased, this much is collected before it is written.
-local WRITTEN = 400
+-- So many jobs are taken before their leases are written.
+local WRITTEN = 200
 local FLOOR = { [2] = tonumber(ARGV[5]), [3] = tonumber(ARGV[6]) }
 
 local now = clock_us(KEYS[1], ARGV[1])
@@ -31,7 +31,7 @@ local reaped = 0
 -- The first group waiting at `priority` that its quotas let run: up to one batch. Without one, when the
 -- first may: `lane.wait` is the least over all that was tried.
 local function runnable(lane, priority, spare)
-  for _, head in ipairs(heads(lane, priority)) do
+  for _, head in ipairs(lane.heads[priority]) do
     local wait = quota_wait(lane, head.kind, spare, now)
     if wait <= 0 then
       return batch_of(lane, priority, head)
@@ -46,9 +46,9 @@ local function next_batch(lane)
   if only_urgent then
     return runnable(lane, 0, false) or runnable(lane, 1, false)
   end
-  local urgent = #heads(lane, 0) + #heads(lane, 1) > 0
+  local urgent = lane.heads[0][1] or lane.heads[1][1]
   for priority = 2, 3 do
-    if is_owed(lane, priority, FLOOR[priority]) then
+    if lane.heads[priority][1] and is_owed(lane, priority, FLOOR[priority]) then
       local batch = runnable(lane, priority, not urgent)
       if batch then
         return batch
@@ -56,83 +56,84 @@ local function next_batch(lane)
     end
   end
   for priority = 0, 3 do
-    local batch = runnable(lane, priority, priority >= 2)
+    local batch = lane.heads[priority][1] and runnable(lane, priority, priority >= 2)
     if batch then
       return batch
     end
   end
 end
 
-local function append(list, ...)
-  for n = 1, select("#", ...) do
-    list[#list + 1] = select(n, ...)
-  end
-end
-
--- What was leased, with one command for all.
+-- Leases the jobs that there are of the batches taken, with one command for all: they lie in `jobs`
+-- under their fence and attempt. The workers get to know them as they lie there.
 local function write_leases(lane)
-  local written = lane.written
-  if #written.leases > 0 then
-    redis.call("HSET", lane.key.jobs, unpack(written.jobs))
-    redis.call("HSET", lane.key.batches, unpack(written.batches))
-    redis.call("ZADD", lane.key.leases, unpack(written.leases))
-  end
-  lane.written = { jobs = {}, batches = {}, leases = {} }
-end
-
--- Leases those of the batch that there are: they lie in `jobs` under `mark` and their attempt. Returns
--- what the worker gets to know.
-local function lease(lane, batch, fence)
-  local there = redis.call("HMGET", lane.key.jobs, unpack(batch.ids))
-  local mark, heads, ids, jobs = leased_by(fence), {}, {}, {}
-  for n, id in ipairs(batch.ids) do
-    local packed = there[n]
-    if packed then
-      local attempt = math.min(attempt_in(packed) + 1, MOST_ATTEMPTS)
-      heads[attempt] = heads[attempt] or mark .. string.char(attempt)
+  local ids, jobs, batches, leases = {}, {}, {}, {}
+  for _, batch in ipairs(lane.taken) do
+    for _, id in ipairs(batch.ids) do
       ids[#ids + 1] = id
-      jobs[2 * #ids - 1], jobs[2 * #ids] = id, heads[attempt] .. string.sub(packed, LEASE_BYTES + 1)
     end
   end
-  if #ids > 0 then
-    local name, written = digits(fence), lane.written
-    for n = 1, #jobs do
-      written.jobs[#written.jobs + 1] = jobs[n]
+  local there = #ids > 0 and redis.call("HMGET", lane.key.jobs, unpack(ids)) or {}
+  local at, ends, total = 0, digits(now + lease_us), 0
+  for _, batch in ipairs(lane.taken) do
+    local mark, heads, held, told = leased_by(batch.fence), {}, {}, batch.told
+    for _, id in ipairs(batch.ids) do
+      at = at + 1
+      local packed = there[at]
+      if packed then
+        local attempt = math.min(attempt_in(packed) + 1, MOST_ATTEMPTS)
+        heads[attempt] = heads[attempt] or mark .. string.char(attempt)
+        packed = heads[attempt] .. string.sub(packed, LEASE_BYTES + 1)
+        held[#held + 1] = id
+        jobs[#jobs + 1], told[#told + 1] = id, id
+        jobs[#jobs + 1], told[#told + 1] = packed, packed
+      end
     end
-    append(written.batches, name, cmsgpack.pack(ids), name .. ":n", digits(#ids))
-    append(written.leases, digits(now + lease_us), name)
-    count_leased(lane, #ids)
-    if #written.jobs >= WRITTEN then
-      write_leases(lane)
+    if #held > 0 then
+      local name = digits(batch.fence)
+      batches[#batches + 1], batches[#batches + 2] = name, cmsgpack.pack(held)
+      batches[#batches + 1], batches[#batches + 2] = name .. ":n", digits(#held)
+      leases[#leases + 1], leases[#leases + 2] = ends, name
+      total = total + #held
     end
   end
-  return jobs
+  if total > 0 then
+    redis.call("HSET", lane.key.jobs, unpack(jobs))
+    redis.call("HSET", lane.key.batches, unpack(batches))
+    redis.call("ZADD", lane.key.leases, unpack(leases))
+    count_leased(lane, total)
+  end
+  lane.taken, lane.taken_jobs = {}, 0
 end
 
-local function lease_batch(lane)
+-- - `may_follow`: how many batches are likely to be taken from this lane after this one.
+local function lease_batch(lane, may_follow)
   local batch = next_batch(lane)
   if not batch then
     return nil
   end
-  local fence = next_fence(now)
-  take(lane, batch.kind, fence, now, deadline_us)
-  local jobs = lease(lane, batch, fence)
-  take_out_of_line(lane, batch)
+  batch.fence = next_fence(now)
+  take(lane, batch.kind, batch.fence, now, deadline_us)
+  take_out_of_line(lane, batch, may_follow)
+  lane.taken[#lane.taken + 1] = batch
+  lane.taken_jobs = lane.taken_jobs + #batch.ids
+  if lane.taken_jobs >= WRITTEN then
+    write_leases(lane)
+  end
   for class = 2, 3 do
     if class == batch.priority then
-      set_state(lane, "credit" .. class, "0")
-    elseif #heads(lane, class) > 0 then
-      set_state(lane, "credit" .. class, digits(math.min(100, credit(lane, class) + FLOOR[class])))
+      set_state(lane, CREDIT[class], 0)
+    elseif lane.heads[class][1] then
+      set_state(lane, CREDIT[class], math.min(100, credit(lane, class) + FLOOR[class]))
     end
   end
   lane.took_urgent = lane.took_urgent or batch.priority <= 1
-  return { lane.name, batch.priority, fence, jobs }
+  return { lane.name, batch.priority, batch.fence, batch.told }
 end
 
 -- Whether workers that have slots left for urgent work only should come here.
 local function tell_urgent(lane)
   if lane.took_urgent then
-    if #heads(lane, 0) + #heads(lane, 1) > 0 then
+    if lane.heads[0][1] or lane.heads[1][1] then
       has_urgent(KEYS[4], lane, now)
     else
       redis.call("ZREM", KEYS[4], lane.name)
@@ -200,7 +201,8 @@ local function reach(found)
   reaped = reaped + reap(lane, now)
   wake_delayed(lane, now)
   load_quotas(lane, cjson.decode(ARGV[found.limits]), found.key + LANE_KEYS, now, deadline_us)
-  lane.heads, lane.written = {}, { jobs = {}, batches = {}, leases = {} }
+  load_lines(lane)
+  lane.taken, lane.taken_jobs = {}, 0
   if lane.state.closed then
     closed[#closed + 1] = lane.name
   end
@@ -217,7 +219,7 @@ while #running > 0 and #batches < wanted do
       local lane = found.heads and found or reach(found)
       if lane then
         lane.wait = math.huge
-        local batch = lease_batch(lane)
+        local batch = lease_batch(lane, math.ceil((wanted - #batches - 1) / #running))
         if batch then
           batches[#batches + 1] = batch
           still[#still + 1] = lane
@@ -234,7 +236,10 @@ if #batches > 0 then
 end
 for _, lane in ipairs(reached) do
   write_leases(lane)
-  save_state(lane)
+  for priority = 0, 3 do
+    write_leaving(lane, priority)
+  end
+  save_taken(lane)
   reschedule(lane, lane.exhausted)
   tell_urgent(lane)
 end

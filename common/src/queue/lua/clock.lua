@@ -10,8 +10,9 @@ local last_fence
 
 -- A whole number as text, exactly: numbers above 10^14 lose digits in Lua's own conversion, and
 -- printing them as what they are is several times faster.
+local format = string.format
 local function digits(number)
-  return string.format("%d", number)
+  return format("%d", number)
 end
 
 -- `index_and_time` is the first argument of every script: which index the caller means (the run id of

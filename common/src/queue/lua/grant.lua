@@ -1,8 +1,12 @@
 -- Shared: when a permit may be granted, and what it takes. Behind quota.lua.
 
+-- Of what is granted, this much is collected before it is written.
+local GRANTED = 400
+
 -- What its floor owes to bulk or to spot checks, percent.
+local CREDIT = { [2] = "credit2", [3] = "credit3" }
 local function credit(lane, priority)
-  return tonumber(lane.state["credit" .. priority] or 0)
+  return tonumber(lane.state[CREDIT[priority]] or 0)
 end
 
 -- Two grants early, so that its share holds over any 100 / floor grants although the other class may
@@ -14,6 +18,7 @@ end
 -- When the request of the `nth` slot to free was answered, or will be given up. 1 <= nth <= held.
 local function answered_at(lane, i, nth, now)
   local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  ledger_write(lane, i)
   local held_since = "(" .. digits(now - quota[WINDOW])
   if quota[STEP] == 0 then
     return tonumber(redis.call("ZRANGEBYSCORE", ledger, held_since, "+inf",
@@ -60,38 +65,46 @@ local function ledger_wait(lane, i, cost, now, soonest)
 end
 
 -- A permit takes its slots until one window after it is answered, or after `deadline`.
-local function ledger_take(lane, i, permit, cost, now, deadline)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+local function ledger_take(lane, i, permit, cost, deadline)
+  local quota, granted = lane.limits.quotas[i], lane.granted[i]
   if quota[STEP] > 0 then
-    redis.call("ZADD", ledger, digits(step_end(quota, deadline) - AWAY), digits(permit) .. "*" .. cost)
+    granted[#granted + 1] = digits(step_end(quota, deadline) - AWAY)
+    granted[#granted + 1] = digits(permit) .. "*" .. cost
     change_sum(lane, quota, cost)
-    return
+  else
+    local at, name = digits(deadline), digits(permit) .. ":"
+    for n = 1, cost do
+      granted[#granted + 1] = at
+      granted[#granted + 1] = name .. n
+      if #granted >= GRANTED then
+        ledger_write(lane, i)
+        granted = lane.granted[i]
+      end
+    end
+    lane.held[i] = lane.held[i] and lane.held[i] + cost
   end
-  for n = 1, cost do
-    redis.call("ZADD", ledger, digits(deadline), digits(permit) .. ":" .. n)
-  end
-  lane.held[i] = lane.held[i] and lane.held[i] + cost
 end
 
 -- Microseconds until the bucket of the `i`th quota has `cost` tokens. With `spare` its head-room is
 -- left to others. For more tokens than it holds: until the last of them can have been taken.
 local function bucket_wait(lane, i, cost, spare, now)
   local quota = lane.limits.quotas[i]
-  local full_at = math.max(tonumber(lane.state["b:" .. quota[NAME]]), now)
+  local full_at = math.max(lane.state[quota[BUCKET]], now)
   local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
   return math.max(0, full_at + (cost - capacity) * quota[INTERVAL] - now)
 end
 
 -- Microseconds until the ledger of the `i`th quota opens.
 local function closed_wait(lane, i, now)
-  return math.max(0, tonumber(lane.state["o:" .. lane.limits.quotas[i][NAME]]) - now)
+  return math.max(0, lane.state[lane.limits.quotas[i][OPENS]] - now)
 end
 
 -- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
 -- room; 0 is now. `spare` and `soonest` as above.
 local function quota_wait(lane, kind, spare, now, soonest)
   local limits = kind_limits(lane, kind)
-  local wait = math.max(0, tonumber(lane.state["f:" .. kind] or 0) - now)
+  local frozen = lane.frozen_kinds > 0 and lane.state["f:" .. kind]
+  local wait = math.max(0, tonumber(frozen or 0) - now)
   for _, i in ipairs(limits[DRAWS_ON]) do
     wait = math.max(
       wait,
@@ -103,14 +116,21 @@ local function quota_wait(lane, kind, spare, now, soonest)
   return wait
 end
 
--- Takes from all quotas of `kind`; only after quota_wait said 0.
+-- Takes from all quotas of `kind`; only after quota_wait said 0, and before `save_taken`.
 local function take(lane, kind, permit, now, deadline_us)
   local limits = kind_limits(lane, kind)
   for _, i in ipairs(limits[DRAWS_ON]) do
     local quota = lane.limits.quotas[i]
-    local field = "b:" .. quota[NAME]
-    local full_at = math.max(tonumber(lane.state[field]), now) + limits[COST] * quota[INTERVAL]
-    set_state(lane, field, digits(full_at))
-    ledger_take(lane, i, permit, limits[COST], now, now + deadline_us)
+    local full_at = math.max(lane.state[quota[BUCKET]], now) + limits[COST] * quota[INTERVAL]
+    set_state(lane, quota[BUCKET], full_at)
+    ledger_take(lane, i, permit, limits[COST], now + deadline_us)
   end
+end
+
+-- Writes what `take` took.
+local function save_taken(lane)
+  for i in ipairs(lane.granted) do
+    ledger_write(lane, i)
+  end
+  save_state(lane)
 end

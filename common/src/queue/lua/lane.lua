@@ -38,7 +38,7 @@ local function lane_at(name, first_key)
   }
 end
 
--- Changes of the lane's state are collected, and written with one command.
+-- Changes of the lane's state, text or whole numbers, are collected and written with one command.
 local function set_state(lane, field, value)
   lane.state[field] = value
   lane.unsaved = lane.unsaved or {}
@@ -60,7 +60,7 @@ local function save_state(lane)
   local fields = {}
   for field, value in pairs(lane.unsaved) do
     fields[#fields + 1] = field
-    fields[#fields + 1] = value
+    fields[#fields + 1] = type(value) == "number" and digits(value) or value
   end
   lane.unsaved = nil
   if #fields > 0 then
@@ -69,7 +69,7 @@ local function save_state(lane)
 end
 
 local function count_leased(lane, by)
-  set_state(lane, "leased", digits(math.max(0, tonumber(lane.state.leased or 0) + by)))
+  set_state(lane, "leased", math.max(0, tonumber(lane.state.leased or 0) + by))
 end
 
 -- The lane wants a claim at `at` or earlier. One wake-up token at most lies in `wake`: whoever

@@ -28,7 +28,7 @@ end
 local function change_sum(lane, quota, by)
   if by ~= 0 then
     local field = "n:" .. quota[NAME]
-    set_state(lane, field, digits(tonumber(lane.state[field]) + by))
+    set_state(lane, field, tonumber(lane.state[field]) + by)
   end
 end
 
@@ -46,7 +46,7 @@ local function ledger_begin(lane, i)
   local quota = lane.limits.quotas[i]
   redis.call("UNLINK", lane.ledger[i])
   if quota[STEP] > 0 then
-    set_state(lane, "n:" .. quota[NAME], "0")
+    set_state(lane, "n:" .. quota[NAME], 0)
   else
     drop_state(lane, "n:" .. quota[NAME])
   end
@@ -81,13 +81,23 @@ local function ledger_load(lane, i, now)
   change_sum(lane, quota, -sum)
 end
 
+-- Slots that were granted are collected, and written with one command before anybody reads the ledger.
+local function ledger_write(lane, i)
+  if #lane.granted[i] > 0 then
+    redis.call("ZADD", lane.ledger[i], unpack(lane.granted[i]))
+    lane.granted[i] = {}
+  end
+end
+
 -- How many slots are held. Counted once, and then again when more has changed than that some were taken.
 local function ledger_held(lane, i, now)
   local quota = lane.limits.quotas[i]
   if quota[STEP] > 0 then
     return tonumber(lane.state["n:" .. quota[NAME]])
   end
-  lane.held[i] = lane.held[i]
-    or redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota[WINDOW]), "+inf")
+  if not lane.held[i] then
+    ledger_write(lane, i)
+    lane.held[i] = redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota[WINDOW]), "+inf")
+  end
   return lane.held[i]
 end

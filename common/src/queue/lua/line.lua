@@ -12,9 +12,9 @@ local function id_at(member, kind)
   return string.sub(member, #kind + 9)
 end
 
--- What waits at a place: its kind, when it got its priority, its id.
-local function job_at(member)
-  local kind = kind_of(member)
+-- What waits at a place: its kind, which the caller may know, when it got its priority, its id.
+local function job_at(member, kind)
+  kind = kind or kind_of(member)
   return {
     kind = kind,
     arrived = struct.unpack(">I7", member, #kind + 2),

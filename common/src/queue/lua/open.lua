@@ -19,7 +19,7 @@ if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
 end
 for i, quota in ipairs(lane.limits.quotas) do
   local how = ARGV[5 + i]
-  local closed = tonumber(lane.state["o:" .. quota[NAME]]) > now
+  local closed = lane.state[quota[OPENS]] > now
   if closed and how ~= "keep" then
     if how ~= "open" then
       local n = 0
@@ -30,7 +30,7 @@ for i, quota in ipairs(lane.limits.quotas) do
         ledger_hold(lane, i, tonumber(slots), at, "sent:" .. n, now)
       end
     end
-    set_state(lane, "o:" .. quota[NAME], digits(now))
+    set_state(lane, quota[OPENS], now)
   end
 end
 drop_state(lane, "closed")

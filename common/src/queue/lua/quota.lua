@@ -6,6 +6,8 @@
 --     kinds = { <kind> = { batch, cost, { index of a quota from 1, ... } }, ... } }
 
 local BATCH, COST, DRAWS_ON = 1, 2, 3
+-- And where the lane's state says when its bucket is full, and when its ledger opens.
+local BUCKET, OPENS = 8, 9
 
 -- Freezes of kinds that are over are forgotten.
 local function load_state(lane, now)
@@ -31,7 +33,7 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   if not lane.state then
     load_state(lane, now)
   end
-  lane.limits, lane.ledger, lane.held = limits, {}, {}
+  lane.limits, lane.ledger, lane.held, lane.granted = limits, {}, {}, {}
   if lane.state.generation ~= generation then
     for field in pairs(lane.state) do
       if string.find(field, "^[bon]:") then
@@ -42,15 +44,20 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   end
   lane.every_quota = {}
   for i, quota in ipairs(limits.quotas) do
+    local bucket, opens = "b:" .. quota[NAME], "o:" .. quota[NAME]
+    quota[BUCKET], quota[OPENS] = bucket, opens
     lane.every_quota[i] = i
+    lane.granted[i] = {}
     lane.ledger[i] = KEYS[first_ledger + i - 1]
     -- One whose limit has changed so much that it is counted in another way is as good as new.
-    if not lane.state["b:" .. quota[NAME]] or not ledger_fits(lane, i) then
+    if not lane.state[bucket] or not ledger_fits(lane, i) then
       ledger_begin(lane, i)
-      set_state(lane, "b:" .. quota[NAME], digits(now + quota[BURST] * quota[INTERVAL]))
-      set_state(lane, "o:" .. quota[NAME], digits(now + deadline_us + quota[WINDOW]))
+      set_state(lane, bucket, now + quota[BURST] * quota[INTERVAL])
+      set_state(lane, opens, now + deadline_us + quota[WINDOW])
       set_state(lane, "closed", "1")
     end
+    -- As numbers: each grant asks for them.
+    lane.state[bucket], lane.state[opens] = tonumber(lane.state[bucket]), tonumber(lane.state[opens])
     ledger_load(lane, i, now)
   end
 end

@@ -23,25 +23,34 @@ load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 -- A lane that this Redis sees for the first time is opened by who claims it, jobs or not.
 local wanted_at = lane.state.closed and now or math.huge
 local permits, arg = tonumber(ARGV[5]), 6
-local is_told = permits > 0 and redis.call("ZSCORE", KEYS[2], lane.name)
-for _ = 1, permits do
-  local permit, kind, sent = tonumber(ARGV[arg]), ARGV[arg + 1], ARGV[arg + 2] == "1"
-  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
-  local free_at = now
+local answers, free_at = {}, math.huge
+for at = arg, arg + 7 * (permits - 1), 7 do
+  local permit, kind, sent = ARGV[at], ARGV[at + 1], ARGV[at + 2] == "1"
   if sent then
-    free_at = answered(lane, kind, permit, now)
+    answers[kind] = answers[kind] or {}
+    table.insert(answers[kind], permit)
   else
-    give_back(lane, kind, permit, now)
+    free_at = now
   end
-  -- Slots may now free earlier than the lane was told; it must not sleep past that.
-  if is_told then
-    wanted_at = math.min(wanted_at, free_at)
+end
+for kind, its_permits in pairs(answers) do
+  free_at = math.min(free_at, answered(lane, kind, its_permits, now))
+end
+-- Slots may now free earlier than the lane was told; it must not sleep past that.
+if permits > 0 and redis.call("ZSCORE", KEYS[2], lane.name) then
+  wanted_at = math.min(wanted_at, free_at)
+end
+for _ = 1, permits do
+  local permit, kind, sent = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2] == "1"
+  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
+  if not sent then
+    give_back(lane, kind, tonumber(permit), now)
   end
   if ARGV[arg + 6] == "kind" then
     freeze_kind(lane, kind, now + (remaining == 0 and math.max(freeze_us, reset_us) or freeze_us), now)
   else
     if remaining >= 0 then
-      believe(lane, kind, remaining, reset_us, ARGV[arg], now)
+      believe(lane, kind, remaining, reset_us, permit, now)
     end
     freeze(lane, now + freeze_us, now)
   end
