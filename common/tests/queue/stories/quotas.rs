@@ -202,6 +202,55 @@ pub(super) async fn what_several_answers_say_at_once_counts_once() {
 }
 
 #[tokio::test]
+pub(super) async fn the_answers_to_several_permits_free_the_slots_of_all_a_window_later() {
+    // Counted one by one, and in steps.
+    for limit in [10, 3_000] {
+        let mut limits = plenty(limit);
+        let most = KindLimits { batch: 1, cost: limit - 6, quotas: vec![0] };
+        limits.kinds.insert("report".to_owned(), most);
+        let (queue, now) = open_queue(&[(KLAVIYO, limits)]).await;
+        let report = queue.at(now).acquire(&lane(KLAVIYO), "report", Priority::Bulk).await;
+        let _never_answered = report.unwrap().unwrap();
+        for n in 0..6 {
+            for id in [format!("order:{n}"), format!("refund:{n}")] {
+                queue.at(now).enqueue(&[job(KLAVIYO, &id, Priority::Bulk)]).await.unwrap();
+            }
+        }
+        let batches = claim(&queue, now, 12).await.batches;
+        assert_eq!(batches.len(), 6, "all that is left of {limit}");
+
+        let answered: Vec<_> = batches
+            .iter()
+            .map(|batch| PermitReport {
+                id: batch.permit.id,
+                kind: batch.permit.kind.clone(),
+                sent: true,
+                signal: RateSignal::default(),
+            })
+            .collect();
+        let outcomes: Vec<_> =
+            batches.iter().map(|batch| [(batch.jobs[0].id.clone(), Outcome::Ack)]).collect();
+        let settlements: Vec<_> = batches
+            .iter()
+            .zip(&outcomes)
+            .zip(answered.chunks(1))
+            .map(|((batch, outcomes), permits)| Settlement {
+                fence: batch.fence,
+                outcomes,
+                permits,
+            })
+            .collect();
+        queue.at(now + SECOND).settle_all(&lane(KLAVIYO), &settlements).await.unwrap();
+
+        let free = now + 61 * SECOND;
+        assert!(claim(&queue, free - 1, 12).await.batches.is_empty(), "of {limit}");
+        // A step is a 1,440th of the window.
+        let free = free + SECOND / 20;
+        assert_eq!(claim(&queue, free, 12).await.batches.len(), 6, "of {limit}");
+    }
+}
+
+#[tokio::test]
 pub(super) async fn what_an_answer_says_of_a_kind_closes_that_kind_alone() {
     let (queue, mut redis, keys) =
         queue_of(&[(KLAVIYO, plenty(100))], QueueSettings::default()).await;
