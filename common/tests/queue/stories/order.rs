@@ -7,7 +7,7 @@ use common::job::Priority;
 use common::queue::{Outcome, QueueError, QueueSettings};
 use common::quota::{RateScope, RateSignal};
 
-use super::{EVENTBRITE, KLAVIYO, claim, claim_one, ids, open_queue, plenty, settle};
+use super::{EVENTBRITE, KLAVIYO, SECOND, claim, claim_one, ids, open_queue, plenty, settle};
 use crate::{job, lane, queue_of};
 
 #[tokio::test]
@@ -93,6 +93,31 @@ pub(super) async fn lanes_take_turns() {
     for pair in served.chunks(2) {
         assert_ne!(pair[0], pair[1], "{served:?}");
     }
+}
+
+#[tokio::test]
+pub(super) async fn one_claim_takes_single_jobs_of_several_kinds_as_they_came() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    let came = ["order:1", "refund:1", "refund:2", "order:2", "order:3", "refund:3", "order:4"];
+    for (at, id) in (now..).zip(came) {
+        queue.at(at).enqueue(&[job(KLAVIYO, id, Priority::Webhook)]).await.unwrap();
+    }
+    for part in came.chunks(4) {
+        let batches = claim(&queue, now + SECOND, 4).await.batches;
+        assert_eq!(batches.iter().flat_map(ids).collect::<Vec<_>>(), part);
+    }
+}
+
+#[tokio::test]
+pub(super) async fn a_lane_takes_what_another_leaves_of_a_claim() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100)), (EVENTBRITE, plenty(100))]).await;
+    queue.at(now).enqueue(&[job(EVENTBRITE, "order:0", Priority::Webhook)]).await.unwrap();
+    for n in 0..10 {
+        let hook = job(KLAVIYO, &format!("order:{n}"), Priority::Webhook);
+        queue.at(now).enqueue(&[hook]).await.unwrap();
+    }
+    assert_eq!(claim(&queue, now, 8).await.batches.len(), 8);
+    assert_eq!(claim(&queue, now, 8).await.batches.len(), 3);
 }
 
 #[tokio::test]

@@ -213,10 +213,10 @@ pub(super) async fn the_answers_to_several_permits_free_the_slots_of_all_a_windo
         let _never_answered = report.unwrap().unwrap();
         for n in 0..6 {
             for id in [format!("order:{n}"), format!("refund:{n}")] {
-                queue.at(now).enqueue(&[job(KLAVIYO, &id, Priority::Bulk)]).await.unwrap();
+                queue.at(now + n).enqueue(&[job(KLAVIYO, &id, Priority::Bulk)]).await.unwrap();
             }
         }
-        let batches = claim(&queue, now, 12).await.batches;
+        let batches = claim(&queue, now + 6, 12).await.batches;
         assert_eq!(batches.len(), 6, "all that is left of {limit}");
 
         let answered: Vec<_> = batches
