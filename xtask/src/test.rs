@@ -9,6 +9,9 @@ use crate::{
     signals::Signals,
 };
 
+/// The package whose tests start the programs of the others.
+const STORIES: &str = "tests";
+
 /// What to test.
 #[derive(Clone, Debug, Default)]
 pub struct Selection {
@@ -59,8 +62,7 @@ fn optimised(workspace: &Workspace) -> Command {
 pub fn commands(workspace: &Workspace, selection: &Selection, has_nextest: bool) -> Vec<Command> {
     let words = |words: &'static str| words.split(' ').collect::<Vec<_>>();
     // With --workspace nextest would not narrow its choice to a package.
-    let names_package = |arg: &String| arg.starts_with("-p") || arg.starts_with("--package");
-    let mut runners = if has_nextest && selection.args.iter().any(names_package) {
+    let mut runners = if has_nextest && !packages(&selection.args).is_empty() {
         vec![words("nextest run")]
     } else if has_nextest {
         vec![words("nextest run --workspace")]
@@ -69,6 +71,9 @@ pub fn commands(workspace: &Workspace, selection: &Selection, has_nextest: bool)
     };
     if selection.args.is_empty() && has_nextest {
         runners.insert(0, words("test --doc --workspace"));
+    }
+    if packages(&selection.args).contains(&STORIES) {
+        runners.insert(0, words("build --workspace --bins"));
     }
     let mut commands: Vec<_> = runners.into_iter().map(|words| workspace.cargo(words)).collect();
     if let Some(last) = commands.last_mut() {
@@ -84,6 +89,20 @@ pub fn commands(workspace: &Workspace, selection: &Selection, has_nextest: bool)
         }
     }
     commands
+}
+
+/// The packages that are named, in any of the ways that cargo knows.
+fn packages(args: &[String]) -> Vec<&str> {
+    let mut packages = Vec::new();
+    let mut args = args.iter().map(String::as_str);
+    while let Some(arg) = args.next() {
+        match arg {
+            "-p" | "--package" => packages.extend(args.next()),
+            _ => packages
+                .extend(["--package=", "-p=", "-p"].iter().find_map(|flag| arg.strip_prefix(flag))),
+        }
+    }
+    packages
 }
 
 #[cfg(test)]
@@ -110,5 +129,13 @@ mod tests {
         assert_eq!(lines(&["claim"], true), ["nextest run --workspace claim"]);
         assert_eq!(lines(&["-p", "common"], true), ["nextest run -p common"]);
         assert_eq!(lines(&["claim"], false), ["test --workspace -- claim"]);
+    }
+
+    #[test]
+    fn the_programs_that_stories_start_are_those_of_today() {
+        for named in [&["-p", "tests"][..], &["-ptests"], &["--package=tests", "leads"]] {
+            let run = format!("nextest run {}", named.join(" "));
+            assert_eq!(lines(named, true), ["build --workspace --bins".to_owned(), run]);
+        }
     }
 }
