@@ -20,7 +20,7 @@ const NOTICEABLE: f64 = 0.01;
 pub(super) struct Memory {
     /// Of the last requests.
     pub(super) looks_per_request: f64,
-    /// The price that what is believed calls for.
+    /// What was believed when its price was fitted last.
     pub(super) fitted: Option<Fitted>,
     /// Where the background pass goes on.
     pub(super) walked: Option<(RecordType, ExternalId)>,

@@ -205,21 +205,23 @@ impl SpotChecks {
         stored: Option<f64>,
         most: f64,
     ) -> anyhow::Result<f64> {
-        let from = price::origin(kinds);
         let known = self.lanes.get(&connection.id).and_then(|memory| memory.fitted.as_ref());
-        let before = known.map(|fitted| fitted.price);
-        if let Some(stored) = stored.filter(|_| known.is_some_and(|fitted| fitted.from == from)) {
+        if let Some(stored) = stored.filter(|_| known.is_some_and(|fitted| fitted.holds(kinds))) {
             return Ok(stored);
         }
-        let samples = price::sample(&self.fleet.db, connection, kinds, &mut self.chance).await?;
+        let then = known.map(|fitted| fitted.then(kinds));
+        let drawn = price::draw(&self.fleet.db, connection, kinds, &mut self.chance).await?;
         let requests_per_day = most * SECONDS_PER_DAY / self.horizon.as_secs_f64();
-        let start = before.or(stored).unwrap_or(1.0);
-        let Some(fitted) = price::fitting(&samples, start, requests_per_day) else {
+        let fitting = |kinds: &[Kind], start| {
+            price::fitting(&price::samples(kinds, &drawn), start, requests_per_day)
+        };
+        let Some(fitted) = fitting(kinds, stored.unwrap_or(1.0)) else {
             return Ok(stored.unwrap_or(LEAST_PRICE));
         };
+        let before = then.and_then(|kinds| fitting(&kinds, fitted));
         // It fell there while there was nothing to look at.
         let stored = stored.filter(|price| *price > 1.001 * LEAST_PRICE);
-        self.lanes.entry(connection.id).or_default().fitted = Some(Fitted { price: fitted, from });
+        self.lanes.entry(connection.id).or_default().fitted = Some(Fitted::by(kinds));
         Ok(price::moved(stored, before, fitted))
     }
 

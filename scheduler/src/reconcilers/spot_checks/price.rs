@@ -7,8 +7,8 @@ use common::freshness::{
     Belief as _, ControllerSettings, Evidence as _, Notices, PriceController, fitting_price,
 };
 use common::ids::RecordType;
+use common::store::habits::TypeHabits;
 use common::store::{StoreError, records};
-use jiff::Timestamp;
 use rand::RngExt as _;
 use rand::rngs::StdRng;
 use sqlx::PgPool;
@@ -18,19 +18,45 @@ use super::choose::Kind;
 /// Random records of each type by which the price is worked out.
 const SAMPLE: u32 = 200;
 
-/// A price, and what it was worked out from.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Fitted {
-    /// lambda, for one request.
-    pub(super) price: f64,
-    /// When the types were fitted last, and which of them count on no webhooks.
-    pub(super) from: Vec<(RecordType, Option<Timestamp>, bool)>,
+/// What was believed of the types of a lane when its price was fitted last.
+#[derive(Clone, Debug)]
+pub(super) struct Fitted(Vec<(RecordType, TypeHabits)>);
+
+impl Fitted {
+    /// What is believed of them now.
+    pub(super) fn by(kinds: &[Kind]) -> Self {
+        Self(kinds.iter().map(|kind| (kind.record_type.clone(), kind.habits)).collect())
+    }
+
+    /// Whether its types are still the same, were not fitted since, and no webhooks have begun to
+    /// fail, or work again.
+    pub(super) fn holds(&self, kinds: &[Kind]) -> bool {
+        let is_same = |((record_type, then), kind): (&(RecordType, TypeHabits), &Kind)| {
+            let now = &kind.habits;
+            *record_type == kind.record_type
+                && then.fitted_at == now.fitted_at
+                && then.outage == now.outage
+        };
+        self.0.len() == kinds.len() && self.0.iter().zip(kinds).all(is_same)
+    }
+
+    /// These types as they were believed to be; a new one is not among them.
+    pub(super) fn then(&self, kinds: &[Kind]) -> Vec<Kind> {
+        let then = |kind: &Kind| {
+            let (_, habits) = self.0.iter().find(|(known, _)| *known == kind.record_type)?;
+            Some(Kind { habits: *habits, ..kind.clone() })
+        };
+        kinds.iter().filter_map(then).collect()
+    }
 }
 
-/// What a fitted price depends on.
-pub(super) fn origin(kinds: &[Kind]) -> Vec<(RecordType, Option<Timestamp>, bool)> {
-    let of = |kind: &Kind| (kind.record_type.clone(), kind.habits.fitted_at, kind.habits.outage);
-    kinds.iter().map(of).collect()
+/// A random record, before anything is believed of it.
+pub(super) struct Drawn {
+    record_type: RecordType,
+    evidence: GridEvidence,
+    weight: f64,
+    /// Records like it.
+    count: f64,
 }
 
 /// A random record, with what it stands for.
@@ -40,19 +66,18 @@ pub(super) struct Sample {
     weight: f64,
     looks_per_request: f64,
     min_age_days: f64,
-    /// Records like it.
-    pub(super) count: f64,
+    count: f64,
 }
 
 impl Sample {
-    fn of(kind: &Kind, seen: &GridEvidence, weight: f64, count: f64) -> Self {
+    fn of(kind: &Kind, drawn: &Drawn) -> Self {
         Self {
-            belief: seen.belief(&kind.habits.prior),
+            belief: drawn.evidence.belief(&kind.habits.prior),
             notices: kind.habits.notices(),
-            weight,
+            weight: drawn.weight,
             looks_per_request: f64::from(kind.planning.looks_per_request.max(1)),
             min_age_days: kind.planning.min_age.as_secs_f64() / 86_400.0,
-            count,
+            count: drawn.count,
         }
     }
 
@@ -68,27 +93,36 @@ impl Sample {
     }
 }
 
+/// What is believed of the records that were drawn; those of other types are left out.
+pub(super) fn samples(kinds: &[Kind], drawn: &[Drawn]) -> Vec<Sample> {
+    let of = |one: &Drawn| {
+        let kind = kinds.iter().find(|kind| kind.record_type == one.record_type)?;
+        Some(Sample::of(kind, one))
+    };
+    drawn.iter().filter_map(of).collect()
+}
+
 /// Draws random records of each type.
-pub(super) async fn sample(
+pub(super) async fn draw(
     db: &PgPool,
     connection: &Connection,
     kinds: &[Kind],
     chance: &mut StdRng,
-) -> Result<Vec<Sample>, StoreError> {
-    let mut samples = Vec::new();
+) -> Result<Vec<Drawn>, StoreError> {
+    let mut all = Vec::new();
     for kind in kinds {
         let start = chance.random();
         let drawn = records::random(db, connection.id, &kind.record_type, start, SAMPLE).await?;
         #[expect(clippy::cast_precision_loss, reason = "some hundred")]
         let count = drawn.population / drawn.records.len().max(1) as f64;
-        samples.extend(
-            drawn
-                .records
-                .into_iter()
-                .map(|(evidence, weight, _)| Sample::of(kind, &evidence, weight, count)),
-        );
+        all.extend(drawn.records.into_iter().map(|(evidence, weight, _)| Drawn {
+            record_type: kind.record_type.clone(),
+            evidence,
+            weight,
+            count,
+        }));
     }
-    Ok(samples)
+    Ok(all)
 }
 
 /// The price at which these are worth as many requests as the quota allows; `None` without records.
@@ -105,6 +139,9 @@ pub(super) fn fitting(samples: &[Sample], start: f64, requests_per_day: f64) -> 
 
 /// The price of a lane after a price was fitted: that one where it had none, moved as the fitted one
 /// did since `before` where that is known, and as it was otherwise.
+///
+/// - `before`: what was believed last calls for this price, with the same records: of two hundred a
+///   few more or less are worth their looks by chance, which may move a price by some per cent.
 pub(super) fn moved(stored: Option<f64>, before: Option<f64>, fitted: f64) -> f64 {
     let settings = ControllerSettings::default();
     let mut controller = PriceController::new(stored.unwrap_or(fitted), settings);
@@ -118,8 +155,9 @@ pub(super) fn moved(stored: Option<f64>, before: Option<f64>, fitted: f64) -> f6
 mod tests {
     use std::time::Duration;
 
-    use common::freshness::Observation;
-    use common::store::habits::{Planning, TypeHabits};
+    use common::freshness::{NoticeCounts, Observation};
+    use common::store::habits::Planning;
+    use jiff::Timestamp;
 
     use super::*;
 
@@ -135,16 +173,31 @@ mod tests {
         }
     }
 
-    /// Records of which every other was found changed once a day for a month.
+    /// Webhooks of which nine in ten tell.
+    fn told_of_nearly_all() -> NoticeCounts {
+        NoticeCounts {
+            announced: 900.0,
+            expected: 900.0,
+            silent: 100.0,
+            silent_exposure: 900.0,
+            exposure_days: 1000.0,
+            ..NoticeCounts::default()
+        }
+    }
+
+    /// Records of which every other was found changed once in so many days, a month long.
+    fn drawn(kind: &Kind, weight: f64, exposure_days: f64) -> Vec<Drawn> {
+        let one = |n| {
+            let seen = Observation { exposure_days, changed: n % 2 == 0, noticed: false };
+            let evidence = (0..30)
+                .fold(GridEvidence::default(), |before, _| kind.habits.observe(&before, &seen));
+            Drawn { record_type: kind.record_type.clone(), evidence, weight, count: 25.0 }
+        };
+        (0..40).map(one).collect()
+    }
+
     fn samples(kind: &Kind, weight: f64) -> Vec<Sample> {
-        (0..40)
-            .map(|n| {
-                let seen = Observation { exposure_days: 1.0, changed: n % 2 == 0, noticed: false };
-                let evidence = (0..30)
-                    .fold(GridEvidence::default(), |before, _| kind.habits.observe(&before, &seen));
-                Sample::of(kind, &evidence, weight, 25.0)
-            })
-            .collect()
+        super::samples(std::slice::from_ref(kind), &drawn(kind, weight, 1.0))
     }
 
     #[test]
@@ -193,13 +246,52 @@ mod tests {
     #[test]
     fn a_price_is_fitted_anew_when_types_are_or_webhooks_fail() {
         let mut kind = kind(1, Duration::ZERO);
-        let before = origin(std::slice::from_ref(&kind));
+        let before = Fitted::by(std::slice::from_ref(&kind));
+        let holds = |kind: &Kind| before.holds(std::slice::from_ref(kind));
         kind.habits.price = 7.0;
-        assert_eq!(origin(std::slice::from_ref(&kind)), before);
+        assert!(holds(&kind));
         kind.habits.outage = true;
-        assert_ne!(origin(std::slice::from_ref(&kind)), before);
+        assert!(!holds(&kind));
         kind.habits.outage = false;
         kind.habits.fitted_at = Some(Timestamp::from_second(1).unwrap());
-        assert_ne!(origin(std::slice::from_ref(&kind)), before);
+        assert!(!holds(&kind));
+        assert!(!before.holds(&[]), "a type is gone");
+    }
+
+    #[test]
+    fn a_price_follows_what_is_believed_and_not_which_records_were_drawn() {
+        let mut kinds = [kind(1, Duration::ZERO)];
+        kinds[0].habits.counts = told_of_nearly_all();
+        let fitted = Fitted::by(&kinds);
+        let follows = |kinds: &[Kind], drawn: &[Drawn]| {
+            let price = |kinds: &[Kind]| fitting(&super::samples(kinds, drawn), 1.0, 1e3).unwrap();
+            moved(Some(3.0), Some(price(&fitted.then(kinds))), price(kinds))
+        };
+        let (slow, fast) = (drawn(&kinds[0], 1.0, 10.0), drawn(&kinds[0], 1.0, 0.1));
+        let price = |drawn: &[Drawn]| fitting(&super::samples(&kinds, drawn), 1.0, 1e3).unwrap();
+        assert!(price(&slow) < 0.7 * price(&fast) || price(&fast) < 0.7 * price(&slow));
+
+        // Fitted anew, and nothing else is believed.
+        kinds[0].habits.fitted_at = Some(Timestamp::from_second(1).unwrap());
+        for drawn in [&slow, &fast] {
+            assert!((follows(&kinds, drawn) / 3.0 - 1.0).abs() < 2e-3);
+        }
+        // Its webhooks fail: more looks are worth their price, which rises.
+        kinds[0].habits.outage = true;
+        for drawn in [&slow, &fast] {
+            assert!(follows(&kinds, drawn) > 3.3);
+        }
+    }
+
+    #[test]
+    fn a_type_that_is_new_to_a_lane_raises_its_price() {
+        let (old, mut new) = (kind(1, Duration::ZERO), kind(1, Duration::ZERO));
+        new.record_type = "event".into();
+        let mut all = drawn(&old, 1.0, 1.0);
+        all.extend(drawn(&new, 1.0, 1.0));
+        let fitted = Fitted::by(std::slice::from_ref(&old));
+        let kinds = [old, new];
+        let price = |kinds: &[Kind]| fitting(&super::samples(kinds, &all), 1.0, 1e3).unwrap();
+        assert!(price(&kinds) > 1.5 * price(&fitted.then(&kinds)));
     }
 }

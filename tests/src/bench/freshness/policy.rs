@@ -93,9 +93,10 @@ pub trait Knowledge {
     /// Learns.
     fn seen(&mut self, _id: usize, _seen: &Observation) {}
 
-    /// Fits what is believed of the whole type; `false` where there is nothing to fit.
-    fn fit(&mut self, _elapsed_days: f64) -> bool {
-        false
+    /// Fits what is believed of the whole type, and says by which factor that moves the price at
+    /// which all records together take so many looks per day; `None` where there is nothing to fit.
+    fn fit(&mut self, _elapsed_days: f64, _price: f64, _looks_per_day: f64) -> Option<f64> {
+        None
     }
 }
 
@@ -173,6 +174,24 @@ impl<E: Evidence> Learnt<E> {
         let rows = self.rows.iter().cycle().skip(start).take(SAMPLE.min(self.rows.len()));
         rows.map(|row| (row.evidence, row.weight)).collect()
     }
+
+    /// The price that the first of some random records call for.
+    fn price_of(&self, sampled: &[(E, f64)], start: f64, looks_per_day: f64) -> f64 {
+        let beliefs: Vec<_> = sampled
+            .iter()
+            .take(PRICED)
+            .map(|(seen, weight)| (seen.belief(&self.prior), *weight))
+            .collect();
+        #[expect(clippy::cast_precision_loss, reason = "some thousand")]
+        let budget = looks_per_day * beliefs.len() as f64 / self.rows.len() as f64;
+        fitting_price(start, budget, |price| {
+            let looks = |(belief, weight): &(E::Belief, f64)| {
+                let age = belief.threshold_age_days(&self.notices, *weight, price);
+                age.map_or(0.0, |age| belief.looks_per_day(&self.notices, age))
+            };
+            beliefs.iter().map(looks).sum()
+        })
+    }
 }
 
 impl<E: Evidence> Knowledge for Learnt<E> {
@@ -189,20 +208,7 @@ impl<E: Evidence> Knowledge for Learnt<E> {
 
     fn fitting_price(&mut self, start: f64, looks_per_day: f64) -> f64 {
         let sampled = self.sample();
-        let beliefs: Vec<_> = sampled
-            .iter()
-            .take(PRICED)
-            .map(|(seen, weight)| (seen.belief(&self.prior), *weight))
-            .collect();
-        #[expect(clippy::cast_precision_loss, reason = "some thousand")]
-        let budget = looks_per_day * beliefs.len() as f64 / self.rows.len() as f64;
-        fitting_price(start, budget, |price| {
-            let looks = |(belief, weight): &(E::Belief, f64)| {
-                let age = belief.threshold_age_days(&self.notices, *weight, price);
-                age.map_or(0.0, |age| belief.looks_per_day(&self.notices, age))
-            };
-            beliefs.iter().map(looks).sum()
-        })
+        self.price_of(&sampled, start, looks_per_day)
     }
 
     fn seen(&mut self, id: usize, seen: &Observation) {
@@ -213,12 +219,14 @@ impl<E: Evidence> Knowledge for Learnt<E> {
         row.explores = self.chance.random_ratio(1, EXPLORING);
     }
 
-    fn fit(&mut self, elapsed_days: f64) -> bool {
+    fn fit(&mut self, elapsed_days: f64, price: f64, looks_per_day: f64) -> Option<f64> {
+        let sampled = self.sample();
+        // By the same records: those of another draw call for another price by chance.
+        let before = self.price_of(&sampled, price, looks_per_day);
         self.counts = self.counts.forget(elapsed_days);
         self.notices = self.counts.notices();
-        let sampled = self.sample();
-        self.prior = E::refit(&self.prior, sampled.into_iter().map(|(evidence, _)| evidence));
-        true
+        self.prior = E::refit(&self.prior, sampled.iter().map(|(evidence, _)| *evidence));
+        Some(self.price_of(&sampled, before, looks_per_day) / before)
     }
 }
 
@@ -264,7 +272,6 @@ pub(super) struct Index<K> {
     due: Vec<f64>,
     queue: BinaryHeap<At<usize>>,
     controller: PriceController,
-    fitting_price: f64,
     fitted_at: f64,
     rhythm: Rhythm,
     refresh: usize,
@@ -280,7 +287,6 @@ impl<K: Knowledge> Index<K> {
             due: vec![f64::INFINITY; records],
             queue: BinaryHeap::new(),
             controller: rhythm.controller(fitting_price),
-            fitting_price,
             fitted_at: 0.0,
             rhythm,
             refresh: 0,
@@ -319,12 +325,11 @@ impl<K: Knowledge> Index<K> {
         if now < self.fitted_at + soon.min(self.rhythm.fit_days) {
             return;
         }
-        let fitted = self.knowledge.fit(now - self.fitted_at);
+        let (price, looks_per_day) = (self.controller.price(), self.rhythm.looks_per_day);
+        let factor = self.knowledge.fit(now - self.fitted_at, price, looks_per_day);
         self.fitted_at = now;
-        if fitted {
-            let before = self.fitting_price;
-            self.fitting_price = self.knowledge.fitting_price(before, self.rhythm.looks_per_day);
-            self.controller.follow(self.fitting_price / before);
+        if let Some(factor) = factor {
+            self.controller.follow(factor);
         }
     }
 }
