@@ -12,7 +12,7 @@ const KEPT_PER_WEEK: f64 = 0.98;
 /// its own test.
 const KEPT_AT_LEAST: f64 = 0.9999;
 
-/// One look in so many is followed by one at the age that tells most.
+/// One look in so many, at a record that is worth its looks, is followed by one at an age that tells.
 pub const EXPLORING: u32 = 2;
 /// The standard deviation of ln D from which on a rate counts as known where it decides whether the
 /// record is looked at at all,
@@ -20,14 +20,16 @@ const KNOWN_SPREAD: f64 = 0.1;
 /// and where it only decides when. From `WIDE_SPREAD` on nothing is known yet.
 const ROUGHLY_KNOWN_SPREAD: f64 = 0.3;
 const WIDE_SPREAD: f64 = 1.0;
-/// A record that is given up is tried again while it may be worth its looks with this probability,
+/// A record that is given up is tried again while its rate may be, with this probability,
 const MAYBE_WORTH: f64 = 0.05;
-/// after so many times the price: the most that a look may be worth is about the time between
-/// changes, so this is some thirty of those of a record at the limit.
-const TRIED_AGAIN: f64 = 30.0;
-/// A look at an age at which nothing has changed with this probability tells most about a rate that
-/// is known roughly: the Fisher information on ln D, x^2/(e^x - 1), is largest at x = 1.59.
-const TELLING: f64 = 0.2;
+/// below this part of the limit. What a record is worth beyond its looks grows from nothing at the
+/// limit on, by about 0.6 w (1 - D/limit)^(3/2): closer to it there is nothing to be found.
+const WELL_WORTH: f64 = 0.9;
+/// A look at an age at which nothing has changed with this probability tells most, for what it costs,
+/// about a rate that is known roughly. The Fisher information on ln D, x^2/(e^x - 1), is largest at
+/// x = 1.59; but a later look finds more, and so costs less: near the limit most is told for its
+/// price from x = 2 to x = 4.
+const TELLING: f64 = 0.1;
 /// Where nothing is known, one that finds a change as likely as not halves what is possible.
 const HALVING: f64 = 0.5;
 
@@ -106,9 +108,10 @@ pub trait Belief {
     /// Integrating the posterior out explores by itself, but not enough. Looks at an age at which
     /// everything has changed say nothing about how fast it changes, and they are all that a record
     /// near the limit gets; and a record once believed to be too fast would never be looked at
-    /// again. So while its rate is not known, every other look is followed by one at an age that
-    /// tells: where the record is given up and may yet be worth it, until the rate is known within a
-    /// tenth, and where it is looked at too late to tell, within a third.
+    /// again. So a record that is given up, and whose rate may yet be well below the limit, is
+    /// looked at at an age that tells, again and again, until its rate is known within a tenth or it
+    /// is not worth it. One that is worth its looks, but is looked at too late to tell, gets every
+    /// other look at that age, until its rate is known within a third.
     ///
     /// - `explores`: drawn when the record was last looked at, true once in [`EXPLORING`].
     fn planned_age_days(
@@ -119,28 +122,23 @@ pub trait Belief {
         explores: bool,
     ) -> Option<f64> {
         let threshold = self.threshold_age_days(notices, weight, price);
-        let spread = self.ln_spread();
-        if spread <= KNOWN_SPREAD {
+        if threshold.is_some() && !explores {
             return threshold;
         }
-        let telling = |spread| {
-            self.telling_age_days(notices, if spread > WIDE_SPREAD { HALVING } else { TELLING })
-        };
-        if let Some(age) = threshold {
-            if !explores || spread <= ROUGHLY_KNOWN_SPREAD {
-                return threshold;
-            }
-            return Some(age.min(telling(spread)));
+        let spread = self.ln_spread();
+        let known = if threshold.is_some() { ROUGHLY_KNOWN_SPREAD } else { KNOWN_SPREAD };
+        if spread <= known {
+            return threshold;
         }
         // A look is worth less than w/(D + n), whatever part of the changes is announced.
         let weight = non_negative(weight, super::MAX_WEIGHT);
         let limit_per_day = weight / price - notices.false_per_day();
-        if self.slower_than(limit_per_day) < MAYBE_WORTH {
+        if threshold.is_none() && self.slower_than(WELL_WORTH * limit_per_day) < MAYBE_WORTH {
             return None;
         }
-        let telling = telling(spread);
-        let age = if explores { telling } else { telling.max(TRIED_AGAIN * price / weight) };
-        Some(age.min(solve::MAX_AGE_DAYS))
+        let unchanged = if spread > WIDE_SPREAD { HALVING } else { TELLING };
+        let telling = self.telling_age_days(notices, unchanged);
+        Some(threshold.map_or(telling, |age| age.min(telling)))
     }
 
     /// The age in days at which a look finds nothing changed silently with probability

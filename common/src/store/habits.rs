@@ -122,8 +122,9 @@ impl TypeHabits {
     }
 }
 
-/// Whether the look after the one at `verified_at` is made to learn: one in [`EXPLORING`], drawn
-/// from the record and the instant, so that everybody draws the same.
+/// Whether the look after the one at `verified_at` is made to learn, where the record is worth its
+/// looks anyway: one in [`EXPLORING`], drawn from the record and the instant, so that everybody draws
+/// the same.
 pub fn explores(external_id: &ExternalId, verified_at: Timestamp) -> bool {
     let seed = verified_at.as_microsecond().unsigned_abs();
     let drawn = xxhash_rust::xxh3::xxh3_64_with_seed(external_id.as_str().as_bytes(), seed);

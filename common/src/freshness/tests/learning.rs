@@ -100,7 +100,7 @@ fn a_belief_says_how_likely_a_record_is_still_true() {
 }
 
 /// Looks at random intervals at a record that changes `rate` times a day.
-fn looks(rate: f64, days_apart: f64, count: usize, seed: u64) -> Vec<Observation> {
+pub(super) fn looks(rate: f64, days_apart: f64, count: usize, seed: u64) -> Vec<Observation> {
     let mut chance = SmallRng::seed_from_u64(seed);
     (0..count)
         .map(|_| {
@@ -111,7 +111,7 @@ fn looks(rate: f64, days_apart: f64, count: usize, seed: u64) -> Vec<Observation
         .collect()
 }
 
-fn learn<E: Evidence>(prior: &E::Prior, seen: &[Observation]) -> E {
+pub(super) fn learn<E: Evidence>(prior: &E::Prior, seen: &[Observation]) -> E {
     seen.iter().fold(E::default(), |evidence, one| evidence.observe(prior, &Notices::NONE, one))
 }
 
@@ -292,47 +292,6 @@ fn a_notice_outage_makes_every_record_worth_more_at_once() {
     let before = gamma.threshold_age_days(&Notices::new(0.95, 0.0), 1.0, 0.01).unwrap();
     let after = gamma.threshold_age_days(&Notices::NONE, 1.0, 0.01).unwrap();
     assert!(after < before / 3.0, "{after} {before}");
-}
-
-#[test]
-fn a_look_at_the_telling_age_finds_no_change_as_often_as_is_wanted() {
-    for notices in [Notices::NONE, Notices::new(0.8, 0.1)] {
-        let gamma = Gamma::new(0.7, 5.0);
-        let silent = 1.0 - notices.recall();
-        assert_near(gamma.still_true(silent * gamma.telling_age_days(&notices, 0.2)), 0.2, 1e-4);
-        let grid = GridEvidence::default().belief(&GridPrior::default());
-        assert_near(grid.still_true(silent * grid.telling_age_days(&notices, 0.5)), 0.5, 1e-4);
-    }
-}
-
-#[test]
-fn a_record_given_up_as_too_fast_is_looked_at_again_while_it_may_be_worth_it() {
-    let (none, price, prior) = (Notices::NONE, 5.0, GridPrior::default());
-    // Ten looks 30 days apart, each of which found a change: fast, nobody knows how fast.
-    let seen = [Observation { exposure_days: 30.0, changed: true, noticed: false }; 10];
-    let belief = learn::<GridEvidence>(&prior, &seen).belief(&prior);
-    assert_eq!(belief.threshold_age_days(&none, 1.0, price), None);
-    let explored = belief.planned_age_days(&none, 1.0, price, true).unwrap();
-    assert_near(explored, belief.telling_age_days(&none, 0.5), 1e-9);
-    // Where it does not explore, later, but not never.
-    assert_near(belief.planned_age_days(&none, 1.0, price, false).unwrap(), 150.0, 1e-9);
-    // Known to be far too fast: never.
-    let seen = looks(3.0, 0.3, 30, 4);
-    let belief = learn::<GridEvidence>(&prior, &seen).belief(&prior);
-    assert!(belief.ln_spread() > 0.1 && belief.slower_than(1.0 / price) < 0.01, "{belief:?}");
-    assert_eq!(belief.planned_age_days(&none, 1.0, price, true), None);
-}
-
-#[test]
-fn a_record_that_is_looked_at_too_late_to_tell_its_rate_is_looked_at_earlier_now_and_then() {
-    let seen = [Observation { exposure_days: 30.0, changed: true, noticed: false }; 10];
-    let prior = GridPrior::default();
-    let belief = learn::<GridEvidence>(&prior, &seen).belief(&prior);
-    let price = 1.0;
-    let age = belief.threshold_age_days(&Notices::NONE, 1.0, price).unwrap();
-    assert_eq!(belief.planned_age_days(&Notices::NONE, 1.0, price, false), Some(age));
-    let early = belief.planned_age_days(&Notices::NONE, 1.0, price, true).unwrap();
-    assert!(early < age && early <= belief.telling_age_days(&Notices::NONE, 0.5), "{early} {age}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Each formula against numerical integration or brute force; no number out that is none.
 
 mod controller;
+mod exploring;
 mod learning;
 mod notices;
 mod population;
