@@ -20,8 +20,9 @@ const KNOWN_SPREAD: f64 = 0.1;
 /// and where it only decides when. From `WIDE_SPREAD` on nothing is known yet.
 const ROUGHLY_KNOWN_SPREAD: f64 = 0.3;
 const WIDE_SPREAD: f64 = 1.0;
-/// A record that is given up is tried again while its rate may be, with this probability,
-const MAYBE_WORTH: f64 = 0.05;
+/// A record that is given up is tried again while its rate may be, with this probability (of Pareto
+/// rates at 1 % of the change volume two good records in five were let go at 0.05),
+const MAYBE_WORTH: f64 = 0.02;
 /// below this part of the limit. What a record is worth beyond its looks grows from nothing at the
 /// limit on, by about 0.6 w (1 - D/limit)^(3/2): closer to it there is nothing to be found.
 const WELL_WORTH: f64 = 0.9;

@@ -36,12 +36,12 @@ fn a_record_given_up_as_too_fast_is_looked_at_again_while_it_may_be_worth_it() {
     assert_eq!(belief.planned_age_days(&none, 1.0, price, true), None);
 }
 
-/// The price at which the rate is below `share` of the limit, 1/price, with a probability of 6 %.
-fn price_of_six_per_cent(belief: &impl Belief, share: f64) -> f64 {
+/// The price at which the rate is below `share` of the limit, 1/price, with a probability of 3 %.
+fn price_of_three_per_cent(belief: &impl Belief, share: f64) -> f64 {
     let (mut low, mut high) = (1e-3, 1e3);
     for _ in 0..60 {
         let middle = f64::midpoint(low, high);
-        if belief.slower_than(share / middle) > 0.06 { low = middle } else { high = middle }
+        if belief.slower_than(share / middle) > 0.03 { low = middle } else { high = middle }
     }
     low
 }
@@ -52,13 +52,13 @@ fn a_record_that_may_be_slower_than_the_limit_but_hardly_by_a_tenth_is_not_tried
     let belief = Gamma::new(36.0, 36.0);
     let planned = |price| belief.planned_age_days(&Notices::NONE, 1.0, price, true);
     for share in [0.9, 1.0] {
-        let price = price_of_six_per_cent(&belief, share);
+        let price = price_of_three_per_cent(&belief, share);
         assert_eq!(belief.threshold_age_days(&Notices::NONE, 1.0, price), None, "given up");
         assert_eq!(planned(price).is_some(), share < 1.0, "{share}");
     }
     // Known within a tenth, it is let go however close it is.
     let belief = Gamma::new(110.0, 110.0);
-    let price = price_of_six_per_cent(&belief, 0.9);
+    let price = price_of_three_per_cent(&belief, 0.9);
     assert_eq!(belief.threshold_age_days(&Notices::NONE, 1.0, price), None, "given up");
     assert_eq!(belief.planned_age_days(&Notices::NONE, 1.0, price, true), None);
 }
@@ -66,7 +66,7 @@ fn a_record_that_may_be_slower_than_the_limit_but_hardly_by_a_tenth_is_not_tried
 #[test]
 fn near_the_limit_a_planned_look_tells_more_for_what_it_costs_than_one_that_tells_most() {
     let belief = Gamma::new(36.0, 36.0);
-    let price = price_of_six_per_cent(&belief, 0.9);
+    let price = price_of_three_per_cent(&belief, 0.9);
     let age = belief.planned_age_days(&Notices::NONE, 1.0, price, true).unwrap();
     // Fisher information on ln D of a look at a record with one change a day, and what is paid for
     // it beyond its worth.
