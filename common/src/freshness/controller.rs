@@ -74,10 +74,10 @@ impl PriceController {
     /// steers on spending. V of what is looked at saturates and would say nothing about how much
     /// too low the price is.
     ///
-    /// - `due`: records worth a look at the present price, those that wait in the queue included,
-    ///   without those that are looked at to learn: they are due at any price. Counted up to twice
-    ///   the capacity, or twice [`ControllerSettings::least_capacity`] where that is more; what is
-    ///   beyond moves the price no faster.
+    /// - `due`: records worth a look at the present price, those that wait in the queue and those that
+    ///   are looked at to learn included: they take of the same quota. Counted up to twice the
+    ///   capacity, or twice [`ControllerSettings::least_capacity`] where that is more; what is beyond
+    ///   moves the price no faster.
     /// - `capacity`: looks that can be granted within the planning horizon (a minute or a few).
     ///   Without any the price rests: a frozen lane has no opinion.
     /// - `elapsed_hours`: since the tick before.
