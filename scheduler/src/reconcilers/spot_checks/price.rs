@@ -4,7 +4,8 @@ use common::fleet::Connection;
 use common::freshness::grid::{GridBelief, GridEvidence};
 use common::freshness::request::price_per_look;
 use common::freshness::{
-    Belief as _, ControllerSettings, Evidence as _, Notices, PriceController, fitting_price,
+    Belief as _, ControllerSettings, Evidence as _, LEAST_PRICE, Notices, PriceController,
+    fitting_price,
 };
 use common::ids::RecordType;
 use common::store::habits::TypeHabits;
@@ -125,29 +126,39 @@ pub(super) async fn draw(
     Ok(all)
 }
 
-/// The price at which these are worth as many requests as the quota allows; `None` without records.
-/// Looks that bounds of age or audits call for are not counted: the controller makes up for them.
+/// The price at which these are worth as many requests as the quota allows, [`LEAST_PRICE`] where it
+/// allows all that they are worth; `None` without records. Looks that bounds of age or audits call for
+/// are not counted: the controller makes up for them.
 ///
 /// - `start`: a price that may be close.
 pub(super) fn fitting(samples: &[Sample], start: f64, requests_per_day: f64) -> Option<f64> {
-    (!samples.is_empty()).then(|| {
-        fitting_price(start, requests_per_day, |price| {
-            samples.iter().map(|sample| sample.requests_per_day(price)).sum()
-        })
-    })
+    let demand = |price| samples.iter().map(|sample| sample.requests_per_day(price)).sum();
+    if samples.is_empty() {
+        return None;
+    }
+    if demand(LEAST_PRICE) <= requests_per_day {
+        return Some(LEAST_PRICE);
+    }
+    Some(fitting_price(start, requests_per_day, demand))
 }
 
 /// The price of a lane after a price was fitted: that one where it had none, moved as the fitted one
-/// did since `before` where that is known, and as it was otherwise.
+/// did since `before` where that is known, and as it was otherwise. Where the quota is or was enough
+/// for everything there is no such move, and the fitted price is taken.
 ///
 /// - `before`: what was believed last calls for this price, with the same records: of two hundred a
 ///   few more or less are worth their looks by chance, which may move a price by some per cent.
 pub(super) fn moved(stored: Option<f64>, before: Option<f64>, fitted: f64) -> f64 {
-    let settings = ControllerSettings::default();
-    let mut controller = PriceController::new(stored.unwrap_or(fitted), settings);
-    if let Some(before) = before.filter(|_| stored.is_some()) {
-        controller.follow(fitted / before);
-    }
+    let is_scarce = |price: f64| price > LEAST_PRICE;
+    let (price, factor) = match (stored, before) {
+        (Some(stored), None) => (stored, 1.0),
+        (Some(stored), Some(before)) if is_scarce(before) && is_scarce(fitted) => {
+            (stored, fitted / before)
+        }
+        _ => (fitted, 1.0),
+    };
+    let mut controller = PriceController::new(price, ControllerSettings::default());
+    controller.follow(factor);
     controller.price()
 }
 
@@ -230,8 +241,9 @@ mod tests {
     fn quota_that_the_least_age_leaves_over_makes_looks_cheap_not_wrong() {
         let samples = samples(&kind(1, Duration::from_hours(1)), 1.0);
         // A thousand records, one look an hour each at most.
-        let price = fitting(&samples, 1.0, 1e6).unwrap();
-        assert!(price.is_finite() && price < 1e-6, "{price}");
+        for start in [1e-6, 1.0, 1e6] {
+            assert_eq!(fitting(&samples, start, 1e6), Some(LEAST_PRICE));
+        }
     }
 
     #[test]
@@ -241,6 +253,11 @@ mod tests {
         assert!(near(moved(None, Some(0.1), 0.5), 0.5), "its price was never written down");
         assert!(near(moved(Some(3.0), None, 0.5), 3.0), "a scheduler that has just begun");
         assert!(near(moved(Some(3.0), Some(0.25), 0.5), 6.0), "what was corrected is kept");
+        assert!(near(moved(Some(3.0), Some(LEAST_PRICE), 0.5), 0.5), "there was enough for all");
+        for before in [0.25, LEAST_PRICE] {
+            let enough = moved(Some(3.0), Some(before), LEAST_PRICE);
+            assert!(near(enough, LEAST_PRICE), "there is enough for all");
+        }
     }
 
     #[test]
