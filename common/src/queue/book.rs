@@ -3,9 +3,8 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use serde_json::{Value, json};
-
 use super::keys::{Keys, Shard};
+use super::wire;
 use crate::ids::Lane;
 use crate::quota::{InvalidQuota, LaneLimits};
 
@@ -18,7 +17,7 @@ pub(super) struct Entry {
     pub(super) keys: Vec<String>,
     pub(super) ledgers: Vec<String>,
     /// The limits as `quota.lua` reads them.
-    pub(super) json: String,
+    pub(super) packed: Vec<u8>,
 }
 
 /// The lanes a process knows. Cheap to clone.
@@ -42,7 +41,7 @@ impl LaneBook {
                 shard: keys.shard_of(&lane),
                 keys: keys.lane(&lane),
                 ledgers: limits.quotas.iter().map(|q| keys.ledger(&lane, &q.name)).collect(),
-                json: encode(&limits).to_string(),
+                packed: wire::limits(&limits),
                 limits,
             };
             entries.insert(lane, Arc::new(entry));
@@ -63,34 +62,4 @@ impl LaneBook {
     pub(super) fn entry(&self, lane: &Lane) -> Option<&Arc<Entry>> {
         self.entries.get(lane)
     }
-}
-
-/// Whole numbers throughout. The interval between tokens is rounded up: a little slower is safe.
-fn encode(limits: &LaneLimits) -> Value {
-    let quotas: Vec<Value> = limits
-        .quotas
-        .iter()
-        .map(|quota| {
-            let window_us = quota.window.as_micros();
-            let interval_us = window_us.div_ceil(u128::from(quota.limit));
-            json!([
-                quota.name,
-                quota.limit,
-                u64::try_from(window_us).unwrap_or(u64::MAX),
-                u64::try_from(interval_us).unwrap_or(u64::MAX),
-                quota.burst,
-                quota.headroom,
-                quota.step().map_or(0, |step| u64::try_from(step.as_micros()).unwrap_or(u64::MAX))
-            ])
-        })
-        .collect();
-    let kinds: serde_json::Map<String, Value> = limits
-        .kinds
-        .iter()
-        .map(|(kind, limits)| {
-            let draws_on: Vec<usize> = limits.quotas.iter().map(|index| index + 1).collect();
-            (kind.clone(), json!([limits.batch, limits.cost, draws_on]))
-        })
-        .collect();
-    json!({ "quotas": quotas, "kinds": kinds })
 }

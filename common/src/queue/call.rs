@@ -46,13 +46,13 @@ impl<'a> Call<'a> {
         now_us: Option<u64>,
     ) -> Result<T, QueueError> {
         let link = links.get(self.shard.0.into()).ok_or(QueueError::UnknownShard(self.shard))?;
-        let now = now_us.map(|now| now.to_string()).unwrap_or_default();
+        let now = now_us.map(|now| format!(" {now}")).unwrap_or_default();
         let mut again = true;
         loop {
             let server = link.server().await?;
             let mut invocation = self.script.prepare_invoke();
             invocation.key(&self.keys);
-            invocation.arg(format!("{}/{index_shards} {now}", server.run_id())).arg(&self.args);
+            invocation.arg(format!("{}/{index_shards}{now}", server.run_id())).arg(&self.args);
             match invocation.invoke_async(&mut server.connection()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {

@@ -18,8 +18,9 @@ use crate::quota::Permit;
 /// A claim that takes longer holds up everybody else.
 const BATCHES: usize = 64;
 
-/// Lane, priority, fence, and the jobs as they lie in Redis, as `claim.lua` returns them.
-type RawBatch = (String, u8, i64, Vec<(String, Vec<u8>)>);
+/// Lane, priority, fence, and then of each job its id and how it lies in Redis, as `claim.lua` returns
+/// them: one list, since each costs Redis more than what stands in it.
+type RawBatch = Vec<Vec<u8>>;
 
 /// The time, when to come back, lanes that are due, lanes that are closed, leases reaped, batches.
 type RawClaim = (i64, i64, Vec<String>, Vec<String>, u64, Vec<RawBatch>);
@@ -85,7 +86,7 @@ impl RedisQueue {
             .arg(mode)
             .arg(without.join(" "));
         for (lane, entry) in known {
-            call.arg(lane.as_str()).arg(entry.ledgers.len()).arg(entry.json.as_str());
+            call.arg(lane.as_str()).arg(entry.ledgers.len()).arg(entry.packed.as_slice());
         }
         let (now_us, next_us, due, closed, reaped, batches): RawClaim = self.send(&call).await?;
         let next = u64::try_from(next_us)
@@ -103,15 +104,15 @@ impl RedisQueue {
         })
     }
 
-    fn batch(
-        &self,
-        (lane, priority, fence, jobs): RawBatch,
-        claimed_at_us: i64,
-        asked_at: Instant,
-    ) -> Option<Batch> {
-        let jobs: Vec<Leased> =
-            jobs.into_iter().filter_map(|(id, packed)| wire::leased(id, &packed)).collect();
-        let kind = jobs.first()?.id.kind().to_owned();
+    fn batch(&self, raw: RawBatch, claimed_at_us: i64, asked_at: Instant) -> Option<Batch> {
+        let mut texts = raw.into_iter();
+        let mut text = || String::from_utf8(texts.next()?).ok();
+        let (lane, priority, fence) = (text()?, text()?.parse().ok()?, text()?.parse().ok()?);
+        let mut jobs = Vec::with_capacity(texts.len() / 2);
+        while let (Some(id), Some(packed)) = (texts.next(), texts.next()) {
+            jobs.extend(String::from_utf8(id).ok().and_then(|id| wire::leased(id, &packed)));
+        }
+        let kind = jobs.first().map(|job: &Leased| job.id.kind().to_owned())?;
         Some(Batch {
             lane: lane.parse().ok()?,
             priority: Priority::from_number(priority)?,

@@ -108,7 +108,7 @@ impl RedisQueue {
     pub async fn explain(&self, lane: &Lane, id: &JobId) -> Result<Explained, QueueError> {
         let entry = self.entry(lane)?;
         let mut call = self.lane_call(&scripts::EXPLAIN, false, entry);
-        call.arg(entry.json.as_str())
+        call.arg(entry.packed.as_slice())
             .arg(self.permit_deadline_us())
             .arg(id.as_str())
             .arg(self.settings().bulk_floor)

@@ -43,7 +43,7 @@ impl RedisQueue {
     ) -> Result<bool, QueueError> {
         let entry = self.entry(lane)?;
         let mut call = self.lane_call(&scripts::OPEN, true, entry);
-        call.arg(lane.as_str()).arg(entry.json.as_str()).arg(self.permit_deadline_us());
+        call.arg(lane.as_str()).arg(entry.packed.as_slice()).arg(self.permit_deadline_us());
         call.arg(generation.map(|generation| generation.to_string()).unwrap_or_default());
         for (i, quota) in entry.limits.quotas.iter().enumerate() {
             match ledgers.get(i) {

@@ -159,7 +159,7 @@ impl RedisQueue {
         let asked_at = Instant::now();
         let entry = self.entry(lane)?;
         let mut call = self.lane_call(&scripts::ACQUIRE, false, entry);
-        call.arg(entry.json.as_str())
+        call.arg(entry.packed.as_slice())
             .arg(self.permit_deadline_us())
             .arg(kind)
             .arg(priority.number())

@@ -55,7 +55,7 @@ impl RedisQueue {
         let mut lost = vec![Vec::new(); settlements.len()];
         for parts in calls(settlements) {
             let mut call = self.lane_call(&scripts::SETTLE, true, entry);
-            call.arg(lane.as_str()).arg(entry.json.as_str()).arg(self.permit_deadline_us());
+            call.arg(lane.as_str()).arg(entry.packed.as_slice()).arg(self.permit_deadline_us());
             write_permits(&mut call, &parts);
             write_jobs(&mut call, &parts);
             let gone: Vec<usize> = self.send(&call).await?;

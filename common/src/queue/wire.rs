@@ -1,14 +1,55 @@
-//! What goes between the scripts and us in bytes: who asked for a job, what became of it, and what a
-//! claim says of it.
+//! What goes between the scripts and us in bytes: what a lane may send, who asked for a job, what became
+//! of it, and what a claim says of it.
 
 use std::borrow::Cow;
 
 use super::lease::{Leased, Outcome};
 use super::redis::micros;
 use crate::job::{JobId, Priority};
+use crate::quota::LaneLimits;
 
 /// Bytes before the trace in a job as it lies in Redis (`job.lua`).
-const HEAD_BYTES: usize = 19;
+const HEAD_BYTES: usize = 12;
+
+/// What a lane may send, as `quota.lua` reads it. The interval between tokens is rounded up: a little
+/// slower is safe.
+///
+/// - `limits`: checked ([`LaneLimits::check`]), so that lengths and indexes fit a byte, and times seven.
+pub(super) fn limits(limits: &LaneLimits) -> Vec<u8> {
+    let mut packed = vec![byte(limits.quotas.len())];
+    for quota in &limits.quotas {
+        let window_us = quota.window.as_micros();
+        pack_name(&mut packed, &quota.name);
+        packed.extend(quota.limit.to_be_bytes());
+        pack_us(&mut packed, window_us);
+        pack_us(&mut packed, window_us.div_ceil(u128::from(quota.limit)));
+        packed.extend(quota.burst.to_be_bytes());
+        packed.extend(quota.headroom.to_be_bytes());
+        pack_us(&mut packed, quota.step().map_or(0, |step| step.as_micros()));
+    }
+    for (kind, limits) in &limits.kinds {
+        pack_name(&mut packed, kind);
+        packed.extend(limits.batch.to_be_bytes());
+        packed.extend(limits.cost.to_be_bytes());
+        packed.push(byte(limits.quotas.len()));
+        packed.extend(limits.quotas.iter().map(|index| byte(index + 1)));
+    }
+    packed
+}
+
+fn pack_name(packed: &mut Vec<u8>, name: &str) {
+    packed.push(byte(name.len()));
+    packed.extend(name.as_bytes());
+}
+
+fn pack_us(packed: &mut Vec<u8>, us: u128) {
+    let bytes = us.to_be_bytes();
+    packed.extend(bytes.split_at(bytes.len() - 7).1);
+}
+
+fn byte(number: usize) -> u8 {
+    u8::try_from(number).unwrap_or(u8::MAX)
+}
 
 /// A priority, and the trace of whoever asked: 26 bytes at most.
 pub(super) fn request(priority: Priority, traceparent: &str) -> Vec<u8> {
@@ -35,10 +76,11 @@ pub(super) fn leased(id: String, packed: &[u8]) -> Option<Leased> {
     let number = |bytes: &[u8]| bytes.iter().fold(0, |sum, byte| (sum << 8) | i64::from(*byte));
     Some(Leased {
         id: JobId::from(id),
-        attempt: u32::from(*head.get(8)?),
-        round: *head.get(17)?,
+        // The one that begins with this claim counts.
+        attempt: u32::from(*head.get(1)?) + 1,
+        round: *head.get(10)?,
         trace: unpack_trace(trace),
-        arrived_us: number(head.get(9..16)?),
+        arrived_us: number(head.get(2..9)?),
     })
 }
 
@@ -86,14 +128,14 @@ mod tests {
 
     #[test]
     fn a_job_is_read_as_the_scripts_lay_it_out() {
-        let mut packed = vec![0, 6, 0, 0, 0, 0, 1, 1, 2, 0, 0, 0, 0, 0, 1, 0, 255, 7, 3];
+        let mut packed = vec![0, 1, 0, 0, 0, 0, 0, 1, 0, 255, 7, 3];
         let job = leased("profile:1".to_owned(), &packed).unwrap();
         assert_eq!((job.attempt, job.round, job.arrived_us), (2, 7, 256));
         assert_eq!(job.trace, "");
         let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
         packed.extend(pack_trace(trace));
         assert_eq!(leased("profile:1".to_owned(), &packed).unwrap().trace, trace);
-        assert_eq!(leased("profile:1".to_owned(), &packed[..18]), None);
+        assert_eq!(leased("profile:1".to_owned(), &packed[..11]), None);
     }
 
     #[test]

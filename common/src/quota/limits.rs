@@ -51,15 +51,20 @@ impl Quota {
         } else if self.headroom >= self.burst {
             "headroom must be below burst, or bulk work and spot checks could never run"
         } else if !self.name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-            || self.name.is_empty()
+            || !(1..=LONGEST_NAME).contains(&self.name.len())
         {
-            "name must be made of letters, digits, - and _"
+            "name must be made of letters, digits, - and _, 64 at the most"
         } else {
             return Ok(());
         };
         Err(InvalidQuota { name: self.name.clone(), what })
     }
 }
+
+/// Bytes in the name of a quota or of a kind of job.
+const LONGEST_NAME: usize = 64;
+/// Quotas of a lane.
+const MOST_QUOTAS: usize = 64;
 
 /// What one request of a kind of job may do.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -91,6 +96,9 @@ impl LaneLimits {
         if self.quotas.is_empty() {
             return invalid("", "a lane needs at least one quota");
         }
+        if self.quotas.len() > MOST_QUOTAS {
+            return invalid("", "a lane has 64 quotas at the most");
+        }
         for quota in &self.quotas {
             quota.check()?;
         }
@@ -98,11 +106,14 @@ impl LaneLimits {
             if !(1..=1000).contains(&limits.batch) {
                 return invalid(kind, "batch must be between 1 and 1000");
             }
+            if !(1..=LONGEST_NAME).contains(&kind.len()) {
+                return invalid(kind, "the name of a kind has 1 to 64 bytes");
+            }
             if limits.cost == 0 {
                 return invalid(kind, "cost must be at least 1");
             }
-            if limits.quotas.is_empty() {
-                return invalid(kind, "a kind of job must draw on at least one quota");
+            if limits.quotas.is_empty() || limits.quotas.len() > MOST_QUOTAS {
+                return invalid(kind, "a kind of job must draw on 1 to 64 quotas");
             }
             for &index in &limits.quotas {
                 let Some(quota) = self.quotas.get(index) else {

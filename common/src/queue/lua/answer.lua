@@ -30,11 +30,11 @@ end
 
 -- The answers to permits of one cost have come. Returns when their slots are free.
 local function ledger_answered(lane, i, permits, cost, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local quota, ledger = lane.quotas[i], lane.ledger[i]
   if quota[STEP] > 0 then
     local at, names = step_end(quota, now), {}
     for n, permit in ipairs(permits) do
-      names[n] = permit .. "*" .. cost
+      names[n] = permit .. "*" .. digits(cost)
     end
     -- One that is not there was answered before, or given up.
     local found = redis.call("ZREM", ledger, unpack(names))
@@ -52,7 +52,7 @@ local function ledger_answered(lane, i, permits, cost, now)
   for _, permit in ipairs(permits) do
     for n = 1, cost do
       slots[#slots + 1] = at
-      slots[#slots + 1] = permit .. ":" .. n
+      slots[#slots + 1] = slot_name(permit, n)
       if #slots >= ANSWERED then
         write()
       end
@@ -67,23 +67,23 @@ end
 -- Nothing was sent under a permit, and nothing will be. Returns how many slots that frees: none of
 -- which the ledger knows nothing more.
 local function ledger_give_back(lane, i, permit, cost, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local quota, ledger = lane.quotas[i], lane.ledger[i]
   if quota[STEP] > 0 then
-    local freed = cost * redis.call("ZREM", ledger, digits(permit) .. "*" .. cost)
+    local freed = cost * redis.call("ZREM", ledger, permit .. "*" .. digits(cost))
     change_sum(lane, quota, -freed)
     return freed
   end
   lane.held[i] = nil
   local freed = 0
   for n = 1, cost do
-    freed = freed + redis.call("ZREM", ledger, digits(permit) .. ":" .. n)
+    freed = freed + redis.call("ZREM", ledger, slot_name(permit, n))
   end
   return freed
 end
 
 -- Holds `slots` as if their requests had been answered at `at`. `tag` is unique.
 local function ledger_hold(lane, i, slots, at, tag, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local quota, ledger = lane.quotas[i], lane.ledger[i]
   if quota[STEP] > 0 then
     at = step_end(quota, at)
     if slots > 0 and at > now - quota[WINDOW] then
@@ -114,7 +114,7 @@ end
 local function give_back(lane, kind, permit, now)
   local limits = kind_limits(lane, kind)
   for _, i in ipairs(limits[DRAWS_ON]) do
-    local quota = lane.limits.quotas[i]
+    local quota = lane.quotas[i]
     local freed = ledger_give_back(lane, i, permit, limits[COST], now)
     set_state(lane, quota[BUCKET], lane.state[quota[BUCKET]] - freed * quota[INTERVAL])
   end
@@ -125,11 +125,11 @@ end
 local function believe(lane, kind, remaining, reset_us, tag, now)
   local longest
   for _, i in ipairs(kind_limits(lane, kind)[DRAWS_ON]) do
-    if not longest or lane.limits.quotas[i][WINDOW] > lane.limits.quotas[longest][WINDOW] then
+    if not longest or lane.quotas[i][WINDOW] > lane.quotas[longest][WINDOW] then
       longest = i
     end
   end
-  local quota = lane.limits.quotas[longest]
+  local quota = lane.quotas[longest]
   local surplus = quota[LIMIT] - ledger_held(lane, longest, now) - remaining
   local reset_at = now + math.min(reset_us, quota[WINDOW])
   ledger_hold(lane, longest, math.min(surplus, quota[LIMIT]), reset_at - quota[WINDOW], tag .. ":said", now)

@@ -21,43 +21,53 @@ local function write_leaving(lane, priority)
   end
 end
 
+-- Whether nothing waits in the lane but one kind at one priority.
+local function waits_for_one(lane)
+  return #lane.heads[0] + #lane.heads[1] + #lane.heads[2] + #lane.heads[3] == 1
+end
+
 -- The head's group, up to one batch of it, from the first READ of its kind. `next` is the first of the
--- kind that stays, `whole` says that nothing stays between those that are taken; `alone`, that jobs of
--- this kind share no request. Its fence and what is told of its jobs are for whoever leases it.
-local function batch_of(lane, priority, head)
+-- kind that stays, `whole` says that nothing stays between those that are taken. Where jobs of this kind
+-- share no request they are `alone`: up to `requests` batches of one.
+local function batch_of(lane, priority, head, requests)
   local most, kind = kind_limits(lane, head.kind)[BATCH], head.kind
-  if most == 1 then
-    return {
-      priority = priority, kind = kind, members = { head.member }, ids = { head.id }, alone = true,
-      fence = 0, told = {},
-    }
+  local alone = most == 1
+  local batch = { priority = priority, kind = kind, members = {}, ids = {}, whole = true, alone = alone }
+  local members, ids, count = batch.members, batch.ids, 0
+  if alone and requests == 1 then
+    members[1], ids[1] = head.member, head.id
+    return batch
+  end
+  if alone then
+    -- Those of its kind that were taken one by one. What was read ahead of these is of no use after: the
+    -- claim has enough, or the quota is used up.
+    write_leaving(lane, priority)
+    most = requests
   end
   local group = group_of(head.id)
   -- Without a slash in it the group is the kind, of all ids that have none.
   local prefix = group == kind and "" or group .. "/"
-  local batch = {
-    priority = priority, kind = kind, members = {}, ids = {}, whole = true, fence = 0, told = {},
-  }
-  local members, ids, from, count = batch.members, batch.ids, 0, math.min(most + 1, CHUNK)
-  while #ids < most and from < READ do
-    local chunk = of_kind(lane.key.ready[priority], kind, from, count)
+  local find, sub, skip, start = string.find, string.sub, #kind + 9, #kind + 9 + #prefix
+  local from, size = 0, math.min(most + 1, CHUNK)
+  while count < most and from < READ do
+    local chunk = of_kind(lane.key.ready[priority], kind, from, size)
     for _, member in ipairs(chunk) do
-      local id = id_at(member, kind)
-      local fits = not string.find(id, "/", #prefix + 1, true)
-        and (prefix == "" or string.sub(id, 1, #prefix) == prefix)
-      if #ids < most and fits then
-        members[#members + 1] = member
-        ids[#ids + 1] = id
+      -- Its id begins behind the skipped.
+      local fits = alone
+        or not find(member, "/", start, true) and (prefix == "" or sub(member, skip, start - 1) == prefix)
+      if fits and count < most then
+        count = count + 1
+        members[count], ids[count] = member, sub(member, skip)
         batch.whole = batch.whole and not batch.next
       elseif not batch.next then
         batch.next = member
       end
     end
-    if #chunk < count then
+    if #chunk < size then
       batch.all_read = true
       break
     end
-    from, count = from + count, CHUNK
+    from, size = from + size, CHUNK
   end
   return batch
 end
@@ -81,7 +91,7 @@ end
 local function take_out_of_line(lane, batch, may_follow)
   local priority, kind, members, member = batch.priority, batch.kind, batch.members, nil
   local line = lane.key.ready[priority]
-  if batch.alone then
+  if batch.alone and #members == 1 then
     lane.leaving[priority] = lane.leaving[priority] or {}
     table.insert(lane.leaving[priority], members[1])
     member = next_alone(lane, priority, kind, may_follow)

@@ -10,11 +10,11 @@
 --       5 floor of bulk, percent  6 floor of spot checks, percent
 --       7 "urgent" for what webhooks and people wait for and nothing else, or ""
 --       8 platforms that the caller has no room for, separated by spaces: their lanes are not told
---       9.. per lane: name, number of its quotas, limits as JSON (quota.lua)
+--       9.. per lane: name, number of its quotas, limits (quota.lua)
 -- Returns { now us, earliest time at which a lane may have something to run, us, or -1 for none,
 --           names of lanes that are due now, both without lanes of platforms without room,
 --           names of lanes with a closed ledger, leases reaped,
---           batches of { lane, priority, fence, { job id, job as it lies in `jobs`, ... } } }
+--           batches of { lane, priority, fence, job id, job as it lies in `jobs`, ... } }
 -- Bounded: BOUND jobs are reaped and woken a lane (reap.lua), READ jobs of a kind are read a batch
 -- (batch.lua), LANES lanes of platforms without room are passed over (ahead.lua); lanes that are not
 -- reached before enough batches are found are not read.
@@ -28,13 +28,14 @@ local lease_us, deadline_us, wanted = tonumber(ARGV[2]), tonumber(ARGV[3]), tonu
 local only_urgent = ARGV[7] == "urgent"
 local reaped = 0
 
--- The first group waiting at `priority` that its quotas let run: up to one batch. Without one, when the
--- first may: `lane.wait` is the least over all that was tried.
-local function runnable(lane, priority, spare)
+-- The first group waiting at `priority` that its quotas let run: up to one batch, or up to `most` where
+-- jobs share no request. Without one, when the first may: `lane.wait` is the least over all that was tried.
+local function runnable(lane, priority, spare, most)
   for _, head in ipairs(lane.heads[priority]) do
     local wait = quota_wait(lane, head.kind, spare, now)
     if wait <= 0 then
-      return batch_of(lane, priority, head)
+      local requests = most > 1 and quota_room(lane, head.kind, spare, now, most) or 1
+      return batch_of(lane, priority, head, requests)
     end
     lane.wait = math.min(lane.wait, wait)
   end
@@ -42,62 +43,57 @@ end
 
 -- A class that is owed its floor is served next. While webhooks or people wait, who would take every
 -- token before head-room is full, it does not have to leave any.
-local function next_batch(lane)
+local function next_batch(lane, most)
   if only_urgent then
-    return runnable(lane, 0, false) or runnable(lane, 1, false)
+    return runnable(lane, 0, false, most) or runnable(lane, 1, false, most)
   end
   local urgent = lane.heads[0][1] or lane.heads[1][1]
   for priority = 2, 3 do
     if lane.heads[priority][1] and is_owed(lane, priority, FLOOR[priority]) then
-      local batch = runnable(lane, priority, not urgent)
+      local batch = runnable(lane, priority, not urgent, most)
       if batch then
         return batch
       end
     end
   end
   for priority = 0, 3 do
-    local batch = lane.heads[priority][1] and runnable(lane, priority, priority >= 2)
+    local batch = lane.heads[priority][1] and runnable(lane, priority, priority >= 2, most)
     if batch then
       return batch
     end
   end
 end
 
--- Leases the jobs that there are of the batches taken, with one command for all: they lie in `jobs`
--- under their fence and attempt. The workers get to know them as they lie there.
+-- Leases the jobs that there are of the batches taken, with one command for all. Nothing is written to
+-- the jobs: that they stand in no line says it (job.lua).
 local function write_leases(lane)
-  local ids, jobs, batches, leases = {}, {}, {}, {}
+  local ids, batches, leases, total = {}, {}, {}, 0
   for _, batch in ipairs(lane.taken) do
     for _, id in ipairs(batch.ids) do
       ids[#ids + 1] = id
     end
   end
   local there = #ids > 0 and redis.call("HMGET", lane.key.jobs, unpack(ids)) or {}
-  local at, ends, total = 0, digits(now + lease_us), 0
+  local at, ends = 0, digits(now + lease_us)
   for _, batch in ipairs(lane.taken) do
-    local mark, heads, held, told = leased_by(batch.fence), {}, {}, batch.told
+    local held, told, name, count = {}, batch.told, batch.fence, 0
     for _, id in ipairs(batch.ids) do
       at = at + 1
-      local packed = there[at]
-      if packed then
-        local attempt = math.min(attempt_in(packed) + 1, MOST_ATTEMPTS)
-        heads[attempt] = heads[attempt] or mark .. string.char(attempt)
-        packed = heads[attempt] .. string.sub(packed, LEASE_BYTES + 1)
-        held[#held + 1] = id
-        jobs[#jobs + 1], told[#told + 1] = id, id
-        jobs[#jobs + 1], told[#told + 1] = packed, packed
+      if there[at] then
+        count = count + 1
+        held[count], told[2 * count + 2], told[2 * count + 3] = id, id, there[at]
       end
     end
-    if #held > 0 then
-      local name = digits(batch.fence)
-      batches[#batches + 1], batches[#batches + 2] = name, cmsgpack.pack(held)
-      batches[#batches + 1], batches[#batches + 2] = name .. ":n", digits(#held)
+    if count > 0 then
+      batches[#batches + 1], batches[#batches + 2] = name, pack_ids(held)
+      if count > 1 then
+        batches[#batches + 1], batches[#batches + 2] = name .. ":n", digits(count)
+      end
       leases[#leases + 1], leases[#leases + 2] = ends, name
-      total = total + #held
+      total = total + count
     end
   end
   if total > 0 then
-    redis.call("HSET", lane.key.jobs, unpack(jobs))
     redis.call("HSET", lane.key.batches, unpack(batches))
     redis.call("ZADD", lane.key.leases, unpack(leases))
     count_leased(lane, total)
@@ -105,20 +101,33 @@ local function write_leases(lane)
   lane.taken, lane.taken_jobs = {}, 0
 end
 
--- - `may_follow`: how many batches are likely to be taken from this lane after this one.
-local function lease_batch(lane, may_follow)
-  local batch = next_batch(lane)
-  if not batch then
-    return nil
-  end
-  batch.fence = next_fence(now)
-  take(lane, batch.kind, batch.fence, now, deadline_us)
-  take_out_of_line(lane, batch, may_follow)
-  lane.taken[#lane.taken + 1] = batch
-  lane.taken_jobs = lane.taken_jobs + #batch.ids
+-- One lease for these jobs. Returns what is told of it.
+local function lease(lane, priority, ids, fence)
+  local told = { lane.name, digits(priority), fence }
+  lane.taken[#lane.taken + 1] = { ids = ids, fence = fence, told = told }
+  lane.taken_jobs = lane.taken_jobs + #ids
   if lane.taken_jobs >= WRITTEN then
     write_leases(lane)
   end
+  return told
+end
+
+-- What is told of the next batch of the lane, or of the next, up to `most`, where nothing else that waits
+-- in it could come between.
+--
+-- - `may_follow`: how many are likely to be taken from this lane after the next.
+local function lease_next(lane, most, may_follow)
+  local batch = next_batch(lane, waits_for_one(lane) and most or 1)
+  if not batch then
+    return {}
+  end
+  local fences, told = {}, {}
+  for n = 1, batch.alone and #batch.ids or 1 do
+    fences[n] = digits(next_fence(now))
+    told[n] = lease(lane, batch.priority, batch.alone and { batch.ids[n] } or batch.ids, fences[n])
+  end
+  take(lane, batch.kind, fences, now, deadline_us)
+  take_out_of_line(lane, batch, may_follow)
   for class = 2, 3 do
     if class == batch.priority then
       set_state(lane, CREDIT[class], 0)
@@ -127,7 +136,7 @@ local function lease_batch(lane, may_follow)
     end
   end
   lane.took_urgent = lane.took_urgent or batch.priority <= 1
-  return { lane.name, batch.priority, batch.fence, batch.told }
+  return told
 end
 
 -- Whether workers that have slots left for urgent work only should come here.
@@ -200,7 +209,7 @@ local function reach(found)
   end
   reaped = reaped + reap(lane, now)
   wake_delayed(lane, now)
-  load_quotas(lane, cjson.decode(ARGV[found.limits]), found.key + LANE_KEYS, now, deadline_us)
+  load_quotas(lane, ARGV[found.limits], found.key + LANE_KEYS, now, deadline_us)
   load_lines(lane)
   lane.taken, lane.taken_jobs = {}, 0
   if lane.state.closed then
@@ -210,7 +219,7 @@ local function reach(found)
   return lane
 end
 
--- One batch a lane and pass: round robin.
+-- One batch a lane and pass, round robin, until a lane is alone.
 local batches, running = {}, due
 while #running > 0 and #batches < wanted do
   local still = {}
@@ -219,9 +228,12 @@ while #running > 0 and #batches < wanted do
       local lane = found.heads and found or reach(found)
       if lane then
         lane.wait = math.huge
-        local batch = lease_batch(lane, math.ceil((wanted - #batches - 1) / #running))
-        if batch then
+        local left = wanted - #batches
+        local told = lease_next(lane, #running == 1 and left or 1, math.ceil((left - 1) / #running))
+        for _, batch in ipairs(told) do
           batches[#batches + 1] = batch
+        end
+        if told[1] then
           still[#still + 1] = lane
         else
           lane.exhausted = true

@@ -16,20 +16,20 @@ local function digits(number)
 end
 
 -- `index_and_time` is the first argument of every script: which index the caller means (the run id of
--- the server behind its connection, and the number of shards), a space, and the time, or nothing for
--- this server's clock; only tests give one. The time is never earlier than any time before: a
--- server whose clock is set back stands still until it has caught up.
+-- the server behind its connection, and the number of shards). Only tests give a time, behind a space.
+-- The time is never earlier than any time before: a server whose clock is set back stands still until it
+-- has caught up.
 --
 -- An index that knows another server was made on that one. This is a copy of it, which may lack
 -- the last writes, or nothing at all is known: a new generation begins, without an epoch.
 local function clock_us(shard, index_and_time)
-  local index, given = string.match(index_and_time, "^(%S+) (%d*)$")
-  local now
-  if given == "" then
+  local index, now = index_and_time, nil
+  if string.find(index_and_time, " ", 1, true) then
+    index, now = string.match(index_and_time, "^(%S+) (%d+)$")
+    now = tonumber(now)
+  else
     local time = redis.call("TIME")
     now = time[1] * 1000000 + time[2]
-  else
-    now = tonumber(given)
   end
   local known = redis.call("HMGET", shard, "clock", "index", "generation", "fence")
   local last = tonumber(known[1] or 0)

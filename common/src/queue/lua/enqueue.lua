@@ -12,56 +12,47 @@
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
 local ensure = ARGV[3] == "ensure"
-local added, raised, dirty, coalesced = 0, 0, 0, 0
+local added, raised, dirty, coalesced, newly_dirty = 0, 0, 0, 0, 0
 local jobs = (#ARGV - 3) / 2
 local there = redis.call("HMGET", lane.key.jobs, unpack(ARGV, 4, 3 + jobs))
 
 -- What becomes of jobs is written at the end, with one command for all.
-local saved, entering = {}, { [0] = {}, {}, {}, {} }
+local saved, entering, stamp = {}, { [0] = {}, {}, {}, {} }, stamp_of(now)
 local function save(id, packed)
-  saved[#saved + 1] = id
-  saved[#saved + 1] = packed
+  local n = #saved
+  saved[n + 1], saved[n + 2] = id, packed
 end
 
-local stamp = stamp_of(now)
 local function enter(id, priority)
   local line = entering[priority]
-  line[#line + 1] = "0"
-  line[#line + 1] = place(id, stamp)
+  local n = #line
+  line[n + 1], line[n + 2] = "0", place(id, stamp)
 end
 
--- Its batch is settled job by job.
-local function look_at_batch(fence)
-  local field = digits(fence) .. ":n"
-  local left = tonumber(redis.call("HGET", lane.key.batches, field) or 0)
-  if left > 0 then
-    redis.call("HSET", lane.key.batches, field, digits(-left))
+local function mark_dirty(id, packed, priority, request)
+  if string.byte(packed, DIRTY_BYTE) == CLEAN then
+    newly_dirty = newly_dirty + 1
   end
-end
-
--- New jobs differ by what they are asked with alone.
-local new_job = struct.pack(NEW_LAYOUT, 0, READY, 0, now, CLEAN, 0)
-
-local function mark_dirty(id, job, priority, trace)
-  if priority < job[DIRTY] then
-    job[DIRTY], job[TRACE] = priority, trace
+  if priority < string.byte(packed, DIRTY_BYTE) then
+    local job = job_of(packed)
+    job[DIRTY], job[TRACE] = priority, string.sub(request, 2)
     save(id, packed_job(job))
-    look_at_batch(job[FENCE])
   end
   dirty = dirty + 1
 end
 
 -- Only a webhook or a person pulls a delayed job forward; a failing one waits its time.
-local function raise(id, job, priority, trace)
-  local pull = not ensure and job[STATE] == DELAYED and priority <= 1
-  if priority >= job[PRIORITY] and not pull then
+local function raise(id, packed, priority, request)
+  local pull = not ensure and string.byte(packed) == DELAYED and priority <= 1
+  if priority >= string.byte(packed, PRIORITY_BYTE) and not pull then
     coalesced = coalesced + 1
     return
   end
+  local job = job_of(packed)
   if job[STATE] == READY then
     leave_line(lane, id, job)
   end
-  job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), trace
+  job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), string.sub(request, 2)
   if pull then
     redis.call("ZREM", lane.key.delayed, id)
     job[STATE], job[ATTEMPT], job[ROUND] = READY, 0, 0
@@ -74,25 +65,33 @@ local function raise(id, job, priority, trace)
   raised = raised + 1
 end
 
+-- New jobs differ by what they are asked with alone.
+local new_job = struct.pack(NEW_LAYOUT, READY, 0, now, CLEAN, 0)
+local ids, requests, known = {}, {}, {}
 for n = 1, jobs do
   local id, request, packed = ARGV[3 + n], ARGV[3 + jobs + n], there[n]
-  local priority = string.byte(request)
-  if not packed then
-    save(id, new_job .. request)
-    enter(id, priority)
-    added = added + 1
+  if packed then
+    local at = #ids + 1
+    ids[at], requests[at], known[at] = id, request, packed
   else
-    local job, trace = job_of(packed), string.sub(request, 2)
-    if job[STATE] ~= LEASED then
-      raise(id, job, priority, trace)
-    elseif ensure then
-      coalesced = coalesced + 1
-    else
-      mark_dirty(id, job, priority, trace)
-    end
+    save(id, new_job .. request)
+    enter(id, string.byte(request))
+    added = added + 1
+  end
+end
+local leased = known[1] and find_leased(lane, ids, known)
+for n, packed in ipairs(known) do
+  local priority = string.byte(requests[n])
+  if not leased[n] then
+    raise(ids[n], packed, priority, requests[n])
+  elseif ensure then
+    coalesced = coalesced + 1
+  else
+    mark_dirty(ids[n], packed, priority, requests[n])
   end
 end
 
+count_dirty(lane, newly_dirty)
 if #saved > 0 then
   redis.call("HSET", lane.key.jobs, unpack(saved))
 end

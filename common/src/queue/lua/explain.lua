@@ -2,7 +2,7 @@
 --
 -- KEYS  1 shard  2.. the lane (lane.lua), then one ledger for each quota
 -- ARGV  1 index and time (clock.lua)
---       2 limits as JSON (quota.lua)
+--       2 limits (quota.lua)
 --       3 time from a permit's grant until its request is answered or given up, us
 --       4 job id  5 floor of bulk, percent  6 floor of spot checks, percent
 -- Returns { now us,
@@ -12,16 +12,20 @@
 --           earliest time at which it can run, us, or -1 while the lane is paused,
 --           1 if that is exact as long as nothing else happens, 0 if it may be later,
 --           what holds it: { { what, quota or "", until us or 0 }, ... } }
--- Bounded: at most READ jobs of its kind are read.
+-- Bounded: at most READ jobs of its kind are read, and of LEASES leases which jobs are under them.
 
-local READ, CHUNK = 1000, 100
+local READ, LEASES, CHUNK = 1000, 1000, 100
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at("", 2)
-load_quotas(lane, cjson.decode(ARGV[2]), 2 + LANE_KEYS, now, tonumber(ARGV[3]))
+load_quotas(lane, ARGV[2], 2 + LANE_KEYS, now, tonumber(ARGV[3]))
 local id, kind = ARGV[4], kind_of(ARGV[4])
 local limits = kind_limits(lane, kind)
-local job = load_job(lane.key.jobs, id)
+local packed = redis.call("HGET", lane.key.jobs, id)
+local job = packed and job_of(packed)
+if job and find_leased(lane, { id }, { packed })[1] then
+  job[STATE] = LEASED
+end
 local ready = job and job[STATE] == READY
 local mine = ready and job_at(place(id, stamp_of(job[ARRIVED])))
 
@@ -131,7 +135,7 @@ end
 hold("lane-frozen", "", math.max(frozen, 1))
 hold("kind-frozen", "", math.max(kind_frozen, 1))
 for _, i in ipairs(limits[DRAWS_ON]) do
-  local name = lane.limits.quotas[i][NAME]
+  local name = lane.quotas[i][NAME]
   local spare = job and leaves_headroom(job[PRIORITY])
   local bucket = bucket_wait(lane, i, limits[COST], spare, now)
   local whole = bucket_wait(lane, i, limits[COST], false, now)
@@ -140,10 +144,34 @@ for _, i in ipairs(limits[DRAWS_ON]) do
   hold(whole > 0 and "bucket-empty" or "head-room", name, now + bucket)
 end
 
+-- The fence under which the job is leased, the end of that lease, and how many jobs are under it.
+-- After LEASES others: 0, and not before the end of the last of these.
+local function lease_of_job()
+  local ends = 0
+  for from = 0, LEASES - 1, CHUNK do
+    local page = redis.call("ZRANGE", lane.key.leases, digits(from), digits(from + CHUNK - 1), "WITHSCORES")
+    for n = 1, #page, 2 do
+      local ids = ids_of(redis.call("HGET", lane.key.batches, page[n]))
+      for _, its_id in ipairs(ids) do
+        if its_id == id then
+          return tonumber(page[n]), tonumber(page[n + 1]), #ids
+        end
+      end
+      ends = tonumber(page[n + 1])
+    end
+    if #page < 2 * CHUNK then
+      break
+    end
+  end
+  return 0, ends, 1
+end
+
 -- When the job itself comes back: its delay or the lease of its batch ends.
-local back_at = 0
+local fence, back_at, together = 0, 0, 1
 if job and job[STATE] == LEASED then
-  back_at = tonumber(redis.call("ZSCORE", lane.key.leases, digits(job[FENCE])) or 0)
+  fence, back_at, together = lease_of_job()
+  -- The one that is under way.
+  count_attempt(job)
 elseif job and not ready then
   back_at = tonumber(redis.call("ZSCORE", lane.key.delayed, id) or 0)
 end
@@ -152,9 +180,7 @@ end
 local function comes_back(at)
   local count = redis.call("ZCOUNT", lane.key.delayed, "-inf", digits(at))
     + redis.call("ZCOUNT", lane.key.leases, "-inf", digits(at))
-  local left = job[STATE] == LEASED and redis.call("HGET", lane.key.batches, digits(job[FENCE]) .. ":n")
-  local alone = not left or math.abs(tonumber(left)) == 1
-  if not ready and back_at <= at and alone then
+  if not ready and back_at <= at and together == 1 then
     count = count - 1
   end
   return count > 0
@@ -164,7 +190,7 @@ local about, ahead, urgent, at, exact = {}, 0, 0, earliest_at(1, false), false
 if job then
   local dirty = job[DIRTY] == CLEAN and -1 or job[DIRTY]
   about = {
-    job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], job[FENCE], dirty, job[ARRIVED],
+    job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], fence, dirty, job[ARRIVED],
   }
   local waiting = 0
   for priority = 0, 3 do

@@ -9,15 +9,14 @@
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at("", 2)
-local mark = leased_by(tonumber(ARGV[3]))
-local ids = {}
-for i = 4, #ARGV do
-  ids[#ids + 1] = ARGV[i]
+local ids = { unpack(ARGV, 4) }
+local held, lost = {}, {}
+for _, id in ipairs(ids_of(redis.call("HGET", lane.key.batches, ARGV[3]))) do
+  held[id] = true
 end
-local lost = {}
-for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
-  if not is_held(packed, mark) then
-    lost[#lost + 1] = ids[n]
+for _, id in ipairs(ids) do
+  if not held[id] then
+    lost[#lost + 1] = id
   end
 end
 if #lost < #ids then

@@ -17,7 +17,7 @@ end
 
 -- When the request of the `nth` slot to free was answered, or will be given up. 1 <= nth <= held.
 local function answered_at(lane, i, nth, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local quota, ledger = lane.quotas[i], lane.ledger[i]
   ledger_write(lane, i)
   local held_since = "(" .. digits(now - quota[WINDOW])
   if quota[STEP] == 0 then
@@ -47,7 +47,7 @@ end
 -- to be answered now: for a caller whom no answer wakes, and who must not sleep until a deadline that
 -- the answer makes void. For more slots than there are: until the last of them can have been taken.
 local function ledger_wait(lane, i, cost, now, soonest)
-  local quota = lane.limits.quotas[i]
+  local quota = lane.quotas[i]
   local held = ledger_held(lane, i, now)
   local too_many = held + cost - quota[LIMIT]
   if too_many <= 0 then
@@ -64,31 +64,36 @@ local function ledger_wait(lane, i, cost, now, soonest)
   return wait
 end
 
--- A permit takes its slots until one window after it is answered, or after `deadline`.
-local function ledger_take(lane, i, permit, cost, deadline)
-  local quota, granted = lane.limits.quotas[i], lane.granted[i]
+-- Each permit takes its slots until one window after it is answered, or after `deadline`.
+local function ledger_take(lane, i, permits, cost, deadline)
+  local quota = lane.quotas[i]
   if quota[STEP] > 0 then
-    granted[#granted + 1] = digits(step_end(quota, deadline) - AWAY)
-    granted[#granted + 1] = digits(permit) .. "*" .. cost
-    change_sum(lane, quota, cost)
-  else
-    local at, name = digits(deadline), digits(permit) .. ":"
+    local granted, step = lane.granted[i], digits(step_end(quota, deadline) - AWAY)
+    for _, permit in ipairs(permits) do
+      granted[#granted + 1] = step
+      granted[#granted + 1] = permit .. "*" .. digits(cost)
+    end
+    change_sum(lane, quota, #permits * cost)
+    return
+  end
+  local at = digits(deadline)
+  for _, permit in ipairs(permits) do
     for n = 1, cost do
+      local granted = lane.granted[i]
       granted[#granted + 1] = at
-      granted[#granted + 1] = name .. n
+      granted[#granted + 1] = slot_name(permit, n)
       if #granted >= GRANTED then
         ledger_write(lane, i)
-        granted = lane.granted[i]
       end
     end
-    lane.held[i] = lane.held[i] and lane.held[i] + cost
   end
+  lane.held[i] = lane.held[i] and lane.held[i] + #permits * cost
 end
 
 -- Microseconds until the bucket of the `i`th quota has `cost` tokens. With `spare` its head-room is
 -- left to others. For more tokens than it holds: until the last of them can have been taken.
 local function bucket_wait(lane, i, cost, spare, now)
-  local quota = lane.limits.quotas[i]
+  local quota = lane.quotas[i]
   local full_at = math.max(lane.state[quota[BUCKET]], now)
   local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
   return math.max(0, full_at + (cost - capacity) * quota[INTERVAL] - now)
@@ -96,7 +101,7 @@ end
 
 -- Microseconds until the ledger of the `i`th quota opens.
 local function closed_wait(lane, i, now)
-  return math.max(0, lane.state[lane.limits.quotas[i][OPENS]] - now)
+  return math.max(0, lane.state[lane.quotas[i][OPENS]] - now)
 end
 
 -- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
@@ -116,14 +121,33 @@ local function quota_wait(lane, kind, spare, now, soonest)
   return wait
 end
 
--- Takes from all quotas of `kind`; only after quota_wait said 0, and before `save_taken`.
-local function take(lane, kind, permit, now, deadline_us)
+-- How many requests of `kind` may be granted, `most` at the most; after quota_wait said 0.
+local function quota_room(lane, kind, spare, now, most)
   local limits = kind_limits(lane, kind)
+  local cost = limits[COST]
   for _, i in ipairs(limits[DRAWS_ON]) do
-    local quota = lane.limits.quotas[i]
-    local full_at = math.max(lane.state[quota[BUCKET]], now) + limits[COST] * quota[INTERVAL]
+    local quota = lane.quotas[i]
+    local full_in = math.max(lane.state[quota[BUCKET]] - now, 0)
+    local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
+    most = math.min(
+      most,
+      math.floor((capacity * quota[INTERVAL] - full_in) / (cost * quota[INTERVAL])),
+      math.floor((quota[LIMIT] - ledger_held(lane, i, now)) / cost)
+    )
+  end
+  return most
+end
+
+-- Takes for each of the permits, numbers as text, from all quotas of `kind`; only when there is room for
+-- them, and before `save_taken`.
+local function take(lane, kind, permits, now, deadline_us)
+  local limits = kind_limits(lane, kind)
+  local cost = limits[COST]
+  for _, i in ipairs(limits[DRAWS_ON]) do
+    local quota = lane.quotas[i]
+    local full_at = math.max(lane.state[quota[BUCKET]], now) + #permits * cost * quota[INTERVAL]
     set_state(lane, quota[BUCKET], full_at)
-    ledger_take(lane, i, permit, limits[COST], now + deadline_us)
+    ledger_take(lane, i, permits, cost, now + deadline_us)
   end
 end
 

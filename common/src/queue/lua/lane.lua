@@ -12,9 +12,10 @@
 --   delayed  zset  job id -> not before, us
 --   leases   zset  fence of a batch -> deadline, us
 --   jobs     hash  job id -> packed job (job.lua)
---   batches  hash  fence -> ids of the jobs that were leased with it, by MessagePack;
---                  <fence>:n how many of them still are, below 0 when one was settled before the
---                  others or asked for meanwhile: then it takes a look at each to settle them
+--   batches  hash  fence -> ids of the jobs that are under this lease (job.lua);
+--                  <fence>:n how many these are when they are several, below 0 when others were
+--                  settled before: then it takes a look at each to settle them;
+--                  dirty: leased jobs that were asked for meanwhile, absent for none
 --   ledger   zset  one for each quota (ledger.lua)
 
 local LANE_KEYS = 9
@@ -70,6 +71,13 @@ end
 
 local function count_leased(lane, by)
   set_state(lane, "leased", math.max(0, tonumber(lane.state.leased or 0) + by))
+end
+
+-- While none is, an acknowledgement need not look whether its jobs are to run once more.
+local function count_dirty(lane, by)
+  if by ~= 0 and redis.call("HINCRBY", lane.key.batches, "dirty", by) <= 0 then
+    redis.call("HDEL", lane.key.batches, "dirty")
+  end
 end
 
 -- The lane wants a claim at `at` or earlier. One wake-up token at most lies in `wake`: whoever

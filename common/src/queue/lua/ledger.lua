@@ -21,6 +21,11 @@ local function step_end(quota, at)
   return at + (quota[STEP] - at % quota[STEP]) % quota[STEP]
 end
 
+-- Of a permit's slots one by one. Most cost one.
+local function slot_name(permit, n)
+  return permit .. (n == 1 and ":1" or ":" .. digits(n))
+end
+
 local function slots_in(entry)
   return tonumber(string.match(entry, "%*(%d+)$"))
 end
@@ -38,12 +43,12 @@ local function add_to_step(ledger, at, slots)
     slots = slots + slots_in(there)
     redis.call("ZREM", ledger, there)
   end
-  redis.call("ZADD", ledger, digits(at), "#" .. digits(at) .. "*" .. slots)
+  redis.call("ZADD", ledger, digits(at), "#" .. digits(at) .. "*" .. digits(slots))
 end
 
 -- An empty ledger in place of what may be there.
 local function ledger_begin(lane, i)
-  local quota = lane.limits.quotas[i]
+  local quota = lane.quotas[i]
   redis.call("UNLINK", lane.ledger[i])
   if quota[STEP] > 0 then
     set_state(lane, "n:" .. quota[NAME], 0)
@@ -54,14 +59,14 @@ end
 
 -- Whether the ledger has the form that its quota wants.
 local function ledger_fits(lane, i)
-  local quota = lane.limits.quotas[i]
+  local quota = lane.quotas[i]
   return (quota[STEP] > 0) == (lane.state["n:" .. quota[NAME]] ~= nil)
 end
 
 -- Brings a ledger up to date: what is free again goes; in steps, what was never answered joins the
 -- step of its deadline before.
 local function ledger_load(lane, i, now)
-  local quota, ledger = lane.limits.quotas[i], lane.ledger[i]
+  local quota, ledger = lane.quotas[i], lane.ledger[i]
   if quota[STEP] == 0 then
     redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
     return
@@ -91,7 +96,7 @@ end
 
 -- How many slots are held. Counted once, and then again when more has changed than that some were taken.
 local function ledger_held(lane, i, now)
-  local quota = lane.limits.quotas[i]
+  local quota = lane.quotas[i]
   if quota[STEP] > 0 then
     return tonumber(lane.state["n:" .. quota[NAME]])
   end

@@ -2,7 +2,7 @@
 --
 -- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), then one ledger for each quota
 -- ARGV  1 index and time (clock.lua)
---       2 lane  3 limits as JSON (quota.lua)
+--       2 lane  3 limits (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
 --       5 generation in which what follows was found out, or "" for any: in another one it says nothing
 --       6.. per quota, in their order: "open" when nothing can have been sent, "keep" to stay closed
@@ -12,12 +12,12 @@
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
-load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
+load_quotas(lane, ARGV[3], 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
   save_state(lane)
   return 0
 end
-for i, quota in ipairs(lane.limits.quotas) do
+for i, quota in ipairs(lane.quotas) do
   local how = ARGV[5 + i]
   local closed = lane.state[quota[OPENS]] > now
   if closed and how ~= "keep" then

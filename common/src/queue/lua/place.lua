@@ -22,3 +22,25 @@ local function enter_lines(lane, entering)
     end
   end
 end
+
+-- Which of these jobs, as they lie in `jobs`, are leased: ready by that, and in no line. One command a line.
+local function find_leased(lane, ids, packed_jobs)
+  local places, asked, leased = {}, {}, {}
+  for n, packed in ipairs(packed_jobs) do
+    local priority = string.byte(packed, PRIORITY_BYTE)
+    if string.byte(packed) == READY then
+      local its_places = places[priority] or {}
+      if not its_places[1] then
+        places[priority], asked[priority] = its_places, {}
+      end
+      local at = #its_places + 1
+      its_places[at], asked[priority][at] = place(ids[n], stamp_in(packed)), n
+    end
+  end
+  for priority, its_places in pairs(places) do
+    for at, score in ipairs(redis.call("ZMSCORE", lane.key.ready[priority], unpack(its_places))) do
+      leased[asked[priority][at]] = not score
+    end
+  end
+  return leased
+end

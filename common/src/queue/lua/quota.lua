@@ -1,10 +1,14 @@
 -- Shared: what a lane may send and when: token buckets that pace, ledgers that prove (ledger.lua),
 -- freezes, floors.
 --
--- `limits` is what the caller's configuration says of a lane:
---   { quotas = { { name, limit, window_us, interval_us, burst, headroom, step_us or 0 }, ... },
---     kinds = { <kind> = { batch, cost, { index of a quota from 1, ... } }, ... } }
+-- `limits` is what the caller's configuration says of a lane (wire.rs), numbers with their first byte
+-- in front, names behind their length in one byte:
+--   number of quotas, 1 byte; of each: name, limit 4, window us 7, interval us 7, burst 4, headroom 4,
+--   step us or 0 in 7;
+--   then of each kind to the end: name, batch 4, cost 4, how many quotas it draws on 1, and the index of
+--   each, from 1, in 1 byte
 
+local QUOTA_LAYOUT, KIND_LAYOUT = ">I1c0I4I7I7I4I4I7", ">I1c0I4I4I1"
 local BATCH, COST, DRAWS_ON = 1, 2, 3
 -- And where the lane's state says when its bucket is full, and when its ledger opens.
 local BUCKET, OPENS = 8, 9
@@ -12,17 +16,18 @@ local BUCKET, OPENS = 8, 9
 -- Freezes of kinds that are over are forgotten.
 local function load_state(lane, now)
   local flat = redis.call("HGETALL", lane.key.state)
-  lane.state, lane.frozen_kinds = {}, 0
+  local state, frozen_kinds = {}, 0
   for i = 1, #flat, 2 do
-    local first, second = string.byte(flat[i], 1, 2)
-    local is_kind = first == 102 and second == 58 -- "f:"
-    if is_kind and tonumber(flat[i + 1]) <= now then
-      redis.call("HDEL", lane.key.state, flat[i])
+    local field, value = flat[i], flat[i + 1]
+    local is_kind = string.find(field, "f:", 1, true) == 1
+    if is_kind and tonumber(value) <= now then
+      redis.call("HDEL", lane.key.state, field)
     else
-      lane.state[flat[i]] = flat[i + 1]
-      lane.frozen_kinds = lane.frozen_kinds + (is_kind and 1 or 0)
+      state[field] = value
+      frozen_kinds = frozen_kinds + (is_kind and 1 or 0)
     end
   end
+  lane.state, lane.frozen_kinds = state, frozen_kinds
 end
 
 -- Reads the lane's state, if that was not done yet, and its quotas. A quota that this Redis has not
@@ -33,7 +38,7 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   if not lane.state then
     load_state(lane, now)
   end
-  lane.limits, lane.ledger, lane.held, lane.granted = limits, {}, {}, {}
+  lane.quotas, lane.kinds, lane.ledger, lane.held, lane.granted = {}, {}, {}, {}, {}
   if lane.state.generation ~= generation then
     for field in pairs(lane.state) do
       if string.find(field, "^[bon]:") then
@@ -43,9 +48,12 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
     set_state(lane, "generation", generation)
   end
   lane.every_quota = {}
-  for i, quota in ipairs(limits.quotas) do
+  local at = 2
+  for i = 1, string.byte(limits) do
+    local quota = { struct.unpack(QUOTA_LAYOUT, limits, at) }
     local bucket, opens = "b:" .. quota[NAME], "o:" .. quota[NAME]
-    quota[BUCKET], quota[OPENS] = bucket, opens
+    at, quota[BUCKET], quota[OPENS] = quota[BUCKET], bucket, opens
+    lane.quotas[i] = quota
     lane.every_quota[i] = i
     lane.granted[i] = {}
     lane.ledger[i] = KEYS[first_ledger + i - 1]
@@ -60,8 +68,17 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
     lane.state[bucket], lane.state[opens] = tonumber(lane.state[bucket]), tonumber(lane.state[opens])
     ledger_load(lane, i, now)
   end
+  lane.limits, lane.kinds_at = limits, at
 end
 
+-- Only the kinds that are asked for are read.
 local function kind_limits(lane, kind)
-  return lane.limits.kinds[kind] or { 1, 1, lane.every_quota }
+  local found, at, packed = lane.kinds[kind], lane.kinds_at, lane.limits
+  while not found and at <= #packed do
+    local name, batch, cost, draws_on, ends = struct.unpack(KIND_LAYOUT, packed, at)
+    found = name == kind and { batch, cost, { string.byte(packed, ends, ends + draws_on - 1) } }
+    at = ends + draws_on
+  end
+  lane.kinds[kind] = found or { 1, 1, lane.every_quota }
+  return lane.kinds[kind]
 end

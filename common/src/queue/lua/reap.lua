@@ -2,12 +2,17 @@
 
 local BOUND = 100
 
--- Back in the line of their priority, first by their first arrival. `mark`: those that are held by it.
-local function back_in_line(lane, ids, mark)
-  local saved, entering, count = {}, { [0] = {}, {}, {}, {} }, 0
+-- Back in the line of their priority, first by their first arrival. Returns how many, and how many of
+-- them were asked for while they were `leased`.
+local function back_in_line(lane, ids, leased)
+  local saved, entering, count, asked = {}, { [0] = {}, {}, {}, {} }, 0, 0
   for n, packed in ipairs(redis.call("HMGET", lane.key.jobs, unpack(ids))) do
-    if packed and (not mark or is_held(packed, mark)) then
+    if packed then
       local job = job_of(packed)
+      if leased then
+        count_attempt(job)
+      end
+      asked = asked + (job[DIRTY] == CLEAN and 0 or 1)
       job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
       local line = entering[job[PRIORITY]]
       line[#line + 1] = "0"
@@ -21,7 +26,7 @@ local function back_in_line(lane, ids, mark)
     redis.call("HSET", lane.key.jobs, unpack(saved))
   end
   enter_lines(lane, entering)
-  return count
+  return count, asked
 end
 
 local function drop_lease(lane, fence)
@@ -37,9 +42,12 @@ local function reap(lane, now)
     if reaped >= BOUND then
       break
     end
-    local ids = redis.call("HGET", lane.key.batches, fence)
-    local count = ids and back_in_line(lane, cmsgpack.unpack(ids), leased_by(tonumber(fence))) or 0
+    local ids, count, asked = ids_of(redis.call("HGET", lane.key.batches, fence)), 0, 0
+    if ids[1] then
+      count, asked = back_in_line(lane, ids, true)
+    end
     drop_lease(lane, fence)
+    count_dirty(lane, -asked)
     count_leased(lane, -count)
     reaped = reaped + count
   end
@@ -50,6 +58,6 @@ local function wake_delayed(lane, now)
   local ids = redis.call("ZRANGEBYSCORE", lane.key.delayed, "-inf", digits(now), "LIMIT", "0", "100")
   if #ids > 0 then
     redis.call("ZREM", lane.key.delayed, unpack(ids))
-    back_in_line(lane, ids)
+    back_in_line(lane, ids, false)
   end
 end

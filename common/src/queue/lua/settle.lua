@@ -2,7 +2,7 @@
 --
 -- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), then one ledger for each quota
 -- ARGV  1 index and time (clock.lua)
---       2 lane  3 limits as JSON (quota.lua)
+--       2 lane  3 limits (quota.lua)
 --       4 time from a permit's grant until its request is answered or given up, us
 --       5 number of permits
 --       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
@@ -18,7 +18,7 @@
 
 local now = clock_us(KEYS[1], ARGV[1])
 local lane = lane_at(ARGV[2], 5)
-load_quotas(lane, cjson.decode(ARGV[3]), 5 + LANE_KEYS, now, tonumber(ARGV[4]))
+load_quotas(lane, ARGV[3], 5 + LANE_KEYS, now, tonumber(ARGV[4]))
 
 -- A lane that this Redis sees for the first time is opened by who claims it, jobs or not.
 local wanted_at = lane.state.closed and now or math.huge
@@ -40,19 +40,25 @@ end
 if permits > 0 and redis.call("ZSCORE", KEYS[2], lane.name) then
   wanted_at = math.min(wanted_at, free_at)
 end
-for _ = 1, permits do
-  local permit, kind, sent = ARGV[arg], ARGV[arg + 1], ARGV[arg + 2] == "1"
-  local remaining, reset_us, freeze_us = tonumber(ARGV[arg + 3]), tonumber(ARGV[arg + 4]), tonumber(ARGV[arg + 5])
-  if not sent then
-    give_back(lane, kind, tonumber(permit), now)
-  end
-  if ARGV[arg + 6] == "kind" then
+-- What the platform said with the answer to a permit.
+local function heed(permit, kind, remaining, reset_us, freeze_us, about)
+  if about == "kind" then
     freeze_kind(lane, kind, now + (remaining == 0 and math.max(freeze_us, reset_us) or freeze_us), now)
-  else
-    if remaining >= 0 then
-      believe(lane, kind, remaining, reset_us, permit, now)
-    end
-    freeze(lane, now + freeze_us, now)
+    return
+  end
+  if remaining >= 0 then
+    believe(lane, kind, remaining, reset_us, permit, now)
+  end
+  freeze(lane, now + freeze_us, now)
+end
+
+for _ = 1, permits do
+  local permit, kind, sent, remaining, reset, freezes, about = unpack(ARGV, arg, arg + 6)
+  if sent ~= "1" then
+    give_back(lane, kind, permit, now)
+  end
+  if remaining ~= "-1" or freezes ~= "0" then
+    heed(permit, kind, tonumber(remaining), tonumber(reset), tonumber(freezes), about)
   end
   arg = arg + 7
 end
@@ -61,21 +67,31 @@ local leases = tonumber(ARGV[arg])
 local before = arg + 2 * leases
 local jobs = (#ARGV - before) / 2
 
--- Of each lease, how many jobs are under it (lane.lua).
-local counts, left = {}, {}
+-- What lies in `batches` of each lease (lane.lua) while all that is under it is what is settled now; and
+-- behind these, how many jobs of the lane are dirty.
+local fields, whole, there, at = {}, {}, {}, before
 for n = 1, leases do
-  counts[n] = ARGV[arg + 2 * n - 1] .. ":n"
+  local fence, count = ARGV[arg + 2 * n - 1], ARGV[arg + 2 * n]
+  if count == "1" then
+    fields[n], whole[n] = fence, ARGV[at + 1]
+  else
+    fields[n], whole[n] = fence .. ":n", count ~= "0" and count
+  end
+  at = at + tonumber(count)
 end
 if jobs > 0 then
-  left = redis.call("HMGET", lane.key.batches, unpack(counts))
+  fields[leases + 1] = "dirty"
+  there = redis.call("HMGET", lane.key.batches, unpack(fields))
 end
 
 -- Whether all that is under these leases ends, and was left alone since it was claimed: then nothing of
 -- it has to be read.
 local function all_end()
+  if there[leases + 1] then
+    return false
+  end
   for n = 1, leases do
-    local count = ARGV[arg + 2 * n]
-    if count ~= "0" and left[n] ~= count then
+    if whole[n] and there[n] ~= whole[n] then
       return false
     end
   end
@@ -88,7 +104,7 @@ local function all_end()
 end
 
 -- What is written with one command for all.
-local lost, done, saved, urgent = {}, {}, {}, false
+local lost, done, saved, urgent, asked_for = {}, {}, {}, false, 0
 local entering, delayed, stamp = { [0] = {}, {}, {}, {} }, {}, stamp_of(now)
 
 local function back_in_line(id, job, priority)
@@ -107,11 +123,27 @@ local function delay(id, job, state, delay_us)
   wanted_at = math.min(wanted_at, now + delay_us)
 end
 
+-- Word, delay in us, and round of outcomes, by their texts: many jobs have the same.
+local read = {}
+local function outcome_of(text)
+  local outcome = read[text]
+  if not outcome then
+    local word, delay_us, round = string.match(text, "^(%a+) ?(%d*) ?(%d*)$")
+    outcome = { word, tonumber(delay_us), tonumber(round) }
+    read[text] = outcome
+  end
+  return outcome[1], outcome[2], outcome[3]
+end
+
 local function come_back(id, job, outcome)
-  local word, delay_us, round = string.match(outcome, "^(%a+) ?(%d*) ?(%d*)$")
+  local word, delay_us, round = outcome_of(outcome)
   local asked = job[DIRTY]
-  delay_us, job[DIRTY] = tonumber(delay_us), CLEAN
+  job[DIRTY] = CLEAN
+  if asked ~= CLEAN then
+    asked_for = asked_for + 1
+  end
   if word == "nack" then
+    count_attempt(job)
     job[PRIORITY] = math.min(job[PRIORITY], asked)
     delay(id, job, BACKOFF, delay_us)
   elseif asked ~= CLEAN then
@@ -119,7 +151,7 @@ local function come_back(id, job, outcome)
     job[ATTEMPT], job[ROUND] = 0, 0
     back_in_line(id, job, asked)
   elseif word == "again" then
-    job[ATTEMPT], job[ROUND] = 0, tonumber(round)
+    job[ATTEMPT], job[ROUND] = 0, round
     if delay_us > 0 then
       job[ARRIVED] = now
       delay(id, job, DELAYED, delay_us)
@@ -127,26 +159,32 @@ local function come_back(id, job, outcome)
       back_in_line(id, job, job[PRIORITY])
     end
   else
-    job[ATTEMPT] = math.max(0, job[ATTEMPT] - 1)
     delay(id, job, DELAYED, delay_us)
   end
   saved[#saved + 1] = id
   saved[#saved + 1] = packed_job(job)
 end
 
--- So many jobs of each lease have ended, or go back. A lease ends with its last.
-local function let_go(ended)
+-- What stays under each lease when so many of its jobs have ended, or go back. It ends with its last.
+local function let_go(ended, stays)
   local gone, kept, total = {}, {}, 0
   for n = 1, leases do
-    if ended[n] > 0 then
-      local rest = math.abs(tonumber(left[n] or 0)) - ended[n]
+    if (ended[n] or 0) > 0 then
+      local fence = ARGV[arg + 2 * n - 1]
       total = total + ended[n]
+      local rest = stays[n] and #stays[n] or 0
       if rest > 0 then
-        kept[#kept + 1] = counts[n]
-        kept[#kept + 1] = digits(-rest)
+        kept[#kept + 1], kept[#kept + 2] = fence, pack_ids(stays[n])
+      end
+      if rest > 1 then
+        kept[#kept + 1], kept[#kept + 2] = fence .. ":n", digits(-rest)
+      elseif rest == 1 then
+        gone[#gone + 1] = fence .. ":n"
       else
-        gone[#gone + 1] = ARGV[arg + 2 * n - 1]
-        gone[#gone + 1] = counts[n]
+        gone[#gone + 1] = fence
+        if fields[n] ~= fence then
+          gone[#gone + 1] = fields[n]
+        end
       end
     end
   end
@@ -163,35 +201,55 @@ local function let_go(ended)
   end
 end
 
-local ended = {}
+-- Takes those of the ids from the `first` to the `last` that are `held` out of it, as they ended.
+local function settle_each(held, packed_jobs, first, last)
+  local ended = 0
+  for at = first, last do
+    local id, packed, outcome = ARGV[before + at], packed_jobs[at], ARGV[before + jobs + at]
+    if not held[id] or not packed then
+      lost[#lost + 1] = at
+    else
+      held[id], ended = nil, ended + 1
+      local ends = outcome == "ack" or outcome == "bury"
+      if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
+        done[#done + 1] = id
+      else
+        come_back(id, job_of(packed), outcome)
+      end
+    end
+  end
+  return ended
+end
+
+local ended, stays = {}, {}
 if jobs > 0 and all_end() then
   done = { unpack(ARGV, before + 1, before + jobs) }
   for n = 1, leases do
     ended[n] = tonumber(ARGV[arg + 2 * n])
   end
-else
-  local there = jobs > 0 and redis.call("HMGET", lane.key.jobs, unpack(ARGV, before + 1, before + jobs))
-  local last = 0
+elseif jobs > 0 then
+  local fences, last = {}, 0
   for n = 1, leases do
-    local mark, first = leased_by(tonumber(ARGV[arg + 2 * n - 1])), last + 1
-    ended[n], last = 0, last + tonumber(ARGV[arg + 2 * n])
-    for at = first, last do
-      local id, packed, outcome = ARGV[before + at], there[at], ARGV[before + jobs + at]
-      local ends = outcome == "ack" or outcome == "bury"
-      if not is_held(packed, mark) then
-        lost[#lost + 1] = at
-      else
-        ended[n] = ended[n] + 1
-        if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
-          done[#done + 1] = id
-        else
-          come_back(id, job_of(packed), outcome)
-        end
+    fences[n] = ARGV[arg + 2 * n - 1]
+  end
+  local under = redis.call("HMGET", lane.key.batches, unpack(fences))
+  local packed_jobs = redis.call("HMGET", lane.key.jobs, unpack(ARGV, before + 1, before + jobs))
+  for n = 1, leases do
+    local ids, held, first = ids_of(under[n]), {}, last + 1
+    for _, id in ipairs(ids) do
+      held[id] = true
+    end
+    last = last + tonumber(ARGV[arg + 2 * n])
+    ended[n], stays[n] = settle_each(held, packed_jobs, first, last), {}
+    for _, id in ipairs(ids) do
+      if held[id] then
+        table.insert(stays[n], id)
       end
     end
   end
 end
-let_go(ended)
+let_go(ended, stays)
+count_dirty(lane, -asked_for)
 if #done > 0 then
   redis.call("HDEL", lane.key.jobs, unpack(done))
 end

@@ -64,6 +64,7 @@ fn the_contract_holds_on_valkey() {
 fn no_story_is_left_out() {
     let stories: usize = [
         include_str!("../stories/jobs.rs"),
+        include_str!("../stories/leases.rs"),
         include_str!("../stories/ledgers.rs"),
         include_str!("../stories/order.rs"),
         include_str!("../stories/quotas.rs"),

@@ -103,6 +103,32 @@ async fn a_job_in_batches_takes_a_tenth_of_a_command_and_an_idle_round_two() {
 }
 
 #[tokio::test]
+async fn a_batch_that_was_left_alone_is_acknowledged_without_a_look_at_its_jobs() {
+    let (queue, redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(1_000))], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 3600 * SECOND;
+    let mut commands = Commands::of(&redis, &keys).await;
+    let jobs: Vec<_> =
+        (0..100).map(|n| job(KLAVIYO, &format!("profile:{n}"), Priority::Bulk)).collect();
+    let one = [job(KLAVIYO, "order:1", Priority::Bulk)];
+    let mut costs = Vec::new();
+    for (jobs, asked_meanwhile) in [(&one[..], 0), (&jobs, 0), (&jobs, 1), (&jobs, 0)] {
+        queue.at(now).enqueue(jobs).await.unwrap();
+        let batch = claim(&queue, now, 16).await.batches.remove(0);
+        queue.at(now).enqueue(&jobs[..asked_meanwhile]).await.unwrap();
+        commands.count().await;
+        ack(&queue, now, &batch).await;
+        costs.push(commands.count().await.1);
+        for batch in claim(&queue, now, 16).await.batches {
+            ack(&queue, now, &batch).await;
+        }
+    }
+    assert_eq!(costs[1..2], costs[..1], "a hundred cost as many commands as one");
+    assert!(costs[2] > costs[1] && costs[3] == costs[1], "{costs:?}");
+}
+
+#[tokio::test]
 async fn a_claim_costs_the_same_with_ten_thousand_lanes() {
     let names: Vec<String> = (0..100).map(|n| format!("klaviyo/n{n}")).collect();
     let mut costs = Vec::new();

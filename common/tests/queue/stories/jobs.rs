@@ -73,6 +73,15 @@ pub(super) async fn a_batch_is_of_one_group_and_never_too_large() {
     }
     let expected = [("profile:a", 100), ("profile:b", 89), ("profile:a", 50)];
     assert_eq!(batches, expected.map(|(group, jobs)| (group.to_owned(), jobs)));
+
+    // Those of no group go together too, and with nobody else.
+    let ids_of_no_group = ["profile:x", "profile:c/1", "profile:y"];
+    for (after, id) in (0..).zip(ids_of_no_group) {
+        let job = job(KLAVIYO, id, Priority::Webhook);
+        queue.at(now + SECOND + after).enqueue(&[job]).await.unwrap();
+    }
+    assert_eq!(ids(&claim_one(&queue, now + 2 * SECOND).await), ["profile:x", "profile:y"]);
+    assert_eq!(ids(&claim_one(&queue, now + 2 * SECOND).await), ["profile:c/1"]);
 }
 
 #[tokio::test]

@@ -2,6 +2,7 @@
 
 mod bounds;
 mod jobs;
+mod leases;
 mod ledgers;
 mod order;
 mod quotas;
@@ -83,6 +84,11 @@ pub(crate) const CONTRACT: &[fn()] = &[
     jobs::a_failing_job_waits_its_time_and_keeps_its_count,
     jobs::a_confirming_look_comes_later_and_a_new_notice_comes_before_it,
     jobs::a_person_is_told_what_a_job_waits_for_and_until_when,
+    leases::who_left_a_lease_is_not_settled_by_it_again,
+    leases::single_jobs_that_are_taken_in_one_go_are_paid_for_one_by_one,
+    leases::what_is_over_leaves_nothing_behind,
+    leases::a_place_whose_job_is_gone_is_passed_over,
+    leases::a_person_is_told_the_lease_of_a_job_among_many,
     ledgers::after_a_loss_the_bucket_is_empty_and_the_ledger_closed,
     ledgers::a_ledger_that_cannot_be_rebuilt_stays_closed_until_its_window_has_passed,
     ledgers::a_loss_that_only_a_late_settling_meets_is_reported_too,
