@@ -31,7 +31,7 @@ end
 -- The answers to permits of one cost have come. Returns when their slots are free.
 local function ledger_answered(lane, i, permits, cost, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
+  if quota.step > 0 then
     local at, names = step_end(quota, now), {}
     for n, permit in ipairs(permits) do
       names[n] = permit .. "*" .. digits(cost)
@@ -41,7 +41,7 @@ local function ledger_answered(lane, i, permits, cost, now)
     if found > 0 then
       add_to_step(ledger, at, found * cost)
     end
-    return at + quota[WINDOW]
+    return at + quota.window
   end
   local at, slots = digits(now), {}
   local function write()
@@ -61,14 +61,14 @@ local function ledger_answered(lane, i, permits, cost, now)
   if #slots > 0 then
     write()
   end
-  return now + quota[WINDOW]
+  return now + quota.window
 end
 
 -- Nothing was sent under a permit, and nothing will be. Returns how many slots that frees: none of
 -- which the ledger knows nothing more.
 local function ledger_give_back(lane, i, permit, cost, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
+  if quota.step > 0 then
     local freed = cost * redis.call("ZREM", ledger, permit .. "*" .. digits(cost))
     change_sum(lane, quota, -freed)
     return freed
@@ -84,9 +84,9 @@ end
 -- Holds `slots` as if their requests had been answered at `at`. `tag` is unique.
 local function ledger_hold(lane, i, slots, at, tag, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
-  if quota[STEP] > 0 then
+  if quota.step > 0 then
     at = step_end(quota, at)
-    if slots > 0 and at > now - quota[WINDOW] then
+    if slots > 0 and at > now - quota.window then
       add_to_step(ledger, at, slots)
       change_sum(lane, quota, slots)
     end
@@ -103,8 +103,8 @@ end
 local function answered(lane, kind, permits, now)
   local limits = kind_limits(lane, kind)
   local free_at = math.huge
-  for _, i in ipairs(limits[DRAWS_ON]) do
-    free_at = math.min(free_at, ledger_answered(lane, i, permits, limits[COST], now))
+  for _, i in ipairs(limits.draws_on) do
+    free_at = math.min(free_at, ledger_answered(lane, i, permits, limits.cost, now))
   end
   return free_at
 end
@@ -113,10 +113,10 @@ end
 -- the bucket. A permit of which the ledger knows nothing more gives nothing back.
 local function give_back(lane, kind, permit, now)
   local limits = kind_limits(lane, kind)
-  for _, i in ipairs(limits[DRAWS_ON]) do
+  for _, i in ipairs(limits.draws_on) do
     local quota = lane.quotas[i]
-    local freed = ledger_give_back(lane, i, permit, limits[COST], now)
-    set_state(lane, quota[BUCKET], lane.state[quota[BUCKET]] - freed * quota[INTERVAL])
+    local freed = ledger_give_back(lane, i, permit, limits.cost, now)
+    set_state(lane, quota.bucket, lane.state[quota.bucket] - freed * quota.interval)
   end
 end
 
@@ -124,13 +124,13 @@ end
 -- in the longest quota of `kind` so that we do not count on more; never frees any.
 local function believe(lane, kind, remaining, reset_us, tag, now)
   local longest
-  for _, i in ipairs(kind_limits(lane, kind)[DRAWS_ON]) do
-    if not longest or lane.quotas[i][WINDOW] > lane.quotas[longest][WINDOW] then
+  for _, i in ipairs(kind_limits(lane, kind).draws_on) do
+    if not longest or lane.quotas[i].window > lane.quotas[longest].window then
       longest = i
     end
   end
   local quota = lane.quotas[longest]
-  local surplus = quota[LIMIT] - ledger_held(lane, longest, now) - remaining
-  local reset_at = now + math.min(reset_us, quota[WINDOW])
-  ledger_hold(lane, longest, math.min(surplus, quota[LIMIT]), reset_at - quota[WINDOW], tag .. ":said", now)
+  local surplus = quota.limit - ledger_held(lane, longest, now) - remaining
+  local reset_at = now + math.min(reset_us, quota.window)
+  ledger_hold(lane, longest, math.min(surplus, quota.limit), reset_at - quota.window, tag .. ":said", now)
 end

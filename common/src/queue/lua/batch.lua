@@ -30,7 +30,7 @@ end
 -- kind that stays, `whole` says that nothing stays between those that are taken. Where jobs of this kind
 -- share no request they are `alone`: up to `requests` batches of one.
 local function batch_of(lane, priority, head, requests)
-  local most, kind = kind_limits(lane, head.kind)[BATCH], head.kind
+  local most, kind = kind_limits(lane, head.kind).batch, head.kind
   local alone = most == 1
   local batch = { priority = priority, kind = kind, members = {}, ids = {}, whole = true, alone = alone }
   local members, ids, count = batch.members, batch.ids, 0

@@ -35,7 +35,7 @@ local function mark_dirty(id, packed, priority, request)
   end
   if priority < string.byte(packed, DIRTY_BYTE) then
     local job = job_of(packed)
-    job[DIRTY], job[TRACE] = priority, string.sub(request, 2)
+    job.dirty, job.trace = priority, string.sub(request, 2)
     save(id, packed_job(job))
   end
   dirty = dirty + 1
@@ -49,17 +49,17 @@ local function raise(id, packed, priority, request)
     return
   end
   local job = job_of(packed)
-  if job[STATE] == READY then
+  if job.state == READY then
     leave_line(lane, id, job)
   end
-  job[PRIORITY], job[TRACE] = math.min(priority, job[PRIORITY]), string.sub(request, 2)
+  job.priority, job.trace = math.min(priority, job.priority), string.sub(request, 2)
   if pull then
     redis.call("ZREM", lane.key.delayed, id)
-    job[STATE], job[ATTEMPT], job[ROUND] = READY, 0, 0
+    job.state, job.attempt, job.round = READY, 0, 0
   end
-  if job[STATE] == READY then
-    job[ARRIVED] = now
-    enter(id, job[PRIORITY])
+  if job.state == READY then
+    job.arrived = now
+    enter(id, job.priority)
   end
   save(id, packed_job(job))
   raised = raised + 1

@@ -24,10 +24,10 @@ local limits = kind_limits(lane, kind)
 local packed = redis.call("HGET", lane.key.jobs, id)
 local job = packed and job_of(packed)
 if job and find_leased(lane, { id }, { packed })[1] then
-  job[STATE] = LEASED
+  job.state = LEASED
 end
-local ready = job and job[STATE] == READY
-local mine = ready and job_at(place(id, stamp_of(job[ARRIVED])))
+local ready = job and job.state == READY
+local mine = ready and job_at(place(id, stamp_of(job.arrived)))
 
 local function owed(priority)
   return priority >= 2 and is_owed(lane, priority, tonumber(ARGV[3 + priority]))
@@ -45,7 +45,7 @@ end
 -- Requests of its kind that go out before its own, at least; and whether the very next one of its
 -- kind has it.
 local function requests_before(line)
-  local batch, group = limits[BATCH], group_of(id)
+  local batch, group = limits.batch, group_of(id)
   local before = redis.call("ZLEXCOUNT", line, "[" .. kind .. ":", "(" .. mine.member)
   if batch == 1 or before == 0 then
     return before, before == 0
@@ -90,7 +90,7 @@ end
 local function overtaken(at)
   for priority = 0, 3 do
     for _, head in ipairs(lines[priority]) do
-      local same_line = priority == job[PRIORITY]
+      local same_line = priority == job.priority
       if not same_line or head.kind ~= kind then
         local wait = quota_wait(lane, head.kind, leaves_headroom(priority), now)
         local runs_at = math.max(now + wait, frozen)
@@ -98,7 +98,7 @@ local function overtaken(at)
         if same_line then
           first = is_before(head, mine)
         else
-          first = is_tried_before(priority, job[PRIORITY])
+          first = is_tried_before(priority, job.priority)
         end
         if runs_at < at or (runs_at == at and first) then
           return true
@@ -112,11 +112,11 @@ end
 -- The earliest time at which `requests` of its kind can have gone out.
 local function earliest_at(requests, spare)
   local at = math.max(now, frozen, kind_frozen)
-  for _, i in ipairs(limits[DRAWS_ON]) do
+  for _, i in ipairs(limits.draws_on) do
     at = math.max(
       at,
-      now + bucket_wait(lane, i, requests * limits[COST], spare, now),
-      now + ledger_wait(lane, i, requests * limits[COST], now),
+      now + bucket_wait(lane, i, requests * limits.cost, spare, now),
+      now + ledger_wait(lane, i, requests * limits.cost, now),
       now + closed_wait(lane, i, now)
     )
   end
@@ -134,13 +134,13 @@ if lane.state.paused then
 end
 hold("lane-frozen", "", math.max(frozen, 1))
 hold("kind-frozen", "", math.max(kind_frozen, 1))
-for _, i in ipairs(limits[DRAWS_ON]) do
-  local name = lane.quotas[i][NAME]
-  local spare = job and leaves_headroom(job[PRIORITY])
-  local bucket = bucket_wait(lane, i, limits[COST], spare, now)
-  local whole = bucket_wait(lane, i, limits[COST], false, now)
+for _, i in ipairs(limits.draws_on) do
+  local name = lane.quotas[i].name
+  local spare = job and leaves_headroom(job.priority)
+  local bucket = bucket_wait(lane, i, limits.cost, spare, now)
+  local whole = bucket_wait(lane, i, limits.cost, false, now)
   hold("ledger-closed", name, now + closed_wait(lane, i, now))
-  hold("ledger-full", name, now + ledger_wait(lane, i, limits[COST], now))
+  hold("ledger-full", name, now + ledger_wait(lane, i, limits.cost, now))
   hold(whole > 0 and "bucket-empty" or "head-room", name, now + bucket)
 end
 
@@ -168,7 +168,7 @@ end
 
 -- When the job itself comes back: its delay or the lease of its batch ends.
 local fence, back_at, together = 0, 0, 1
-if job and job[STATE] == LEASED then
+if job and job.state == LEASED then
   fence, back_at, together = lease_of_job()
   -- The one that is under way.
   count_attempt(job)
@@ -188,25 +188,25 @@ end
 
 local about, ahead, urgent, at, exact = {}, 0, 0, earliest_at(1, false), false
 if job then
-  local dirty = job[DIRTY] == CLEAN and -1 or job[DIRTY]
+  local dirty = job.dirty == CLEAN and -1 or job.dirty
   about = {
-    job[STATE], job[PRIORITY], back_at, job[ATTEMPT], job[ROUND], fence, dirty, job[ARRIVED],
+    job.state, job.priority, back_at, job.attempt, job.round, fence, dirty, job.arrived,
   }
   local waiting = 0
   for priority = 0, 3 do
     waiting = waiting + #lines[priority]
-    if priority < job[PRIORITY] then
+    if priority < job.priority then
       urgent = urgent + redis.call("ZCARD", lane.key.ready[priority])
     end
   end
   local requests, next_of_kind = 0, true
   if ready then
-    local line = lane.key.ready[job[PRIORITY]]
-    ahead = jobs_before(line, lines[job[PRIORITY]])
+    local line = lane.key.ready[job.priority]
+    ahead = jobs_before(line, lines[job.priority])
     requests, next_of_kind = requests_before(line)
   end
   -- As the very next one; then nothing before it changes what its floor is owed.
-  local as_next = math.max(earliest_at(1, leaves_headroom(job[PRIORITY])), back_at)
+  local as_next = math.max(earliest_at(1, leaves_headroom(job.priority)), back_at)
   exact = next_of_kind and (ready and not overtaken(as_next) or not ready and waiting == 0)
     and not comes_back(as_next)
   at = exact and as_next or math.max(earliest_at(requests + 1, false), back_at)

@@ -19,8 +19,8 @@ end
 local function answered_at(lane, i, nth, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
   ledger_write(lane, i)
-  local held_since = "(" .. digits(now - quota[WINDOW])
-  if quota[STEP] == 0 then
+  local held_since = "(" .. digits(now - quota.window)
+  if quota.step == 0 then
     return tonumber(redis.call("ZRANGEBYSCORE", ledger, held_since, "+inf",
       "WITHSCORES", "LIMIT", nth - 1, 1)[2])
   end
@@ -49,17 +49,17 @@ end
 local function ledger_wait(lane, i, cost, now, soonest)
   local quota = lane.quotas[i]
   local held = ledger_held(lane, i, now)
-  local too_many = held + cost - quota[LIMIT]
+  local too_many = held + cost - quota.limit
   if too_many <= 0 then
     return 0
   end
-  local wait = math.floor((cost - 1) / quota[LIMIT]) * quota[WINDOW]
+  local wait = math.floor((cost - 1) / quota.limit) * quota.window
   if held > 0 then
     local at = answered_at(lane, i, math.min(too_many, held), now)
     if soonest then
-      at = math.min(at, quota[STEP] > 0 and step_end(quota, now) or now)
+      at = math.min(at, quota.step > 0 and step_end(quota, now) or now)
     end
-    wait = math.max(wait, at + quota[WINDOW] - now)
+    wait = math.max(wait, at + quota.window - now)
   end
   return wait
 end
@@ -67,7 +67,7 @@ end
 -- Each permit takes its slots until one window after it is answered, or after `deadline`.
 local function ledger_take(lane, i, permits, cost, deadline)
   local quota = lane.quotas[i]
-  if quota[STEP] > 0 then
+  if quota.step > 0 then
     local granted, step = lane.granted[i], digits(step_end(quota, deadline) - AWAY)
     for _, permit in ipairs(permits) do
       granted[#granted + 1] = step
@@ -94,14 +94,14 @@ end
 -- left to others. For more tokens than it holds: until the last of them can have been taken.
 local function bucket_wait(lane, i, cost, spare, now)
   local quota = lane.quotas[i]
-  local full_at = math.max(lane.state[quota[BUCKET]], now)
-  local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
-  return math.max(0, full_at + (cost - capacity) * quota[INTERVAL] - now)
+  local full_at = math.max(lane.state[quota.bucket], now)
+  local capacity = spare and quota.burst - quota.headroom or quota.burst
+  return math.max(0, full_at + (cost - capacity) * quota.interval - now)
 end
 
 -- Microseconds until the ledger of the `i`th quota opens.
 local function closed_wait(lane, i, now)
-  return math.max(0, lane.state[lane.quotas[i][OPENS]] - now)
+  return math.max(0, lane.state[lane.quotas[i].opens] - now)
 end
 
 -- Microseconds until a request of `kind` may be granted: it is not frozen and all its quotas have
@@ -110,11 +110,11 @@ local function quota_wait(lane, kind, spare, now, soonest)
   local limits = kind_limits(lane, kind)
   local frozen = lane.frozen_kinds > 0 and lane.state["f:" .. kind]
   local wait = math.max(0, tonumber(frozen or 0) - now)
-  for _, i in ipairs(limits[DRAWS_ON]) do
+  for _, i in ipairs(limits.draws_on) do
     wait = math.max(
       wait,
-      bucket_wait(lane, i, limits[COST], spare, now),
-      ledger_wait(lane, i, limits[COST], now, soonest),
+      bucket_wait(lane, i, limits.cost, spare, now),
+      ledger_wait(lane, i, limits.cost, now, soonest),
       closed_wait(lane, i, now)
     )
   end
@@ -124,15 +124,15 @@ end
 -- How many requests of `kind` may be granted, `most` at the most; after quota_wait said 0.
 local function quota_room(lane, kind, spare, now, most)
   local limits = kind_limits(lane, kind)
-  local cost = limits[COST]
-  for _, i in ipairs(limits[DRAWS_ON]) do
+  local cost = limits.cost
+  for _, i in ipairs(limits.draws_on) do
     local quota = lane.quotas[i]
-    local full_in = math.max(lane.state[quota[BUCKET]] - now, 0)
-    local capacity = spare and quota[BURST] - quota[HEADROOM] or quota[BURST]
+    local full_in = math.max(lane.state[quota.bucket] - now, 0)
+    local capacity = spare and quota.burst - quota.headroom or quota.burst
     most = math.min(
       most,
-      math.floor((capacity * quota[INTERVAL] - full_in) / (cost * quota[INTERVAL])),
-      math.floor((quota[LIMIT] - ledger_held(lane, i, now)) / cost)
+      math.floor((capacity * quota.interval - full_in) / (cost * quota.interval)),
+      math.floor((quota.limit - ledger_held(lane, i, now)) / cost)
     )
   end
   return most
@@ -142,11 +142,11 @@ end
 -- them, and before `save_taken`.
 local function take(lane, kind, permits, now, deadline_us)
   local limits = kind_limits(lane, kind)
-  local cost = limits[COST]
-  for _, i in ipairs(limits[DRAWS_ON]) do
+  local cost = limits.cost
+  for _, i in ipairs(limits.draws_on) do
     local quota = lane.quotas[i]
-    local full_at = math.max(lane.state[quota[BUCKET]], now) + #permits * cost * quota[INTERVAL]
-    set_state(lane, quota[BUCKET], full_at)
+    local full_at = math.max(lane.state[quota.bucket], now) + #permits * cost * quota.interval
+    set_state(lane, quota.bucket, full_at)
     ledger_take(lane, i, permits, cost, now + deadline_us)
   end
 end

@@ -1,11 +1,11 @@
 -- Shared: a job as it lies in the hash `jobs`: LAYOUT, and then the trace context of whoever asked.
 --
---   bytes  1       STATE
---          2       ATTEMPT  how many have ended without success
---          3..9    ARRIVED  when it got its priority, us
---          10      DIRTY    the most urgent priority that asked for it while it was leased, or CLEAN
---          11      ROUND    which look of a confirming series this is
---          12      PRIORITY
+--   bytes  1       state
+--          2       attempt  how many have ended without success
+--          3..9    arrived  when it got its priority, us
+--          10      dirty    the most urgent priority that asked for it while it was leased, or CLEAN
+--          11      round    which look of a confirming series this is
+--          12      priority
 --
 -- A claim writes nothing here: a job that is READY and stands in no line is LEASED, by the batch whose
 -- ids it is among (lane.lua). What a new job is asked with stands at the end, as the caller gives it. The
@@ -18,20 +18,21 @@ local LAYOUT = ">I1I1I7I1I1I1"
 local NEW_LAYOUT = ">I1I1I7I1I1"
 local DIRTY_BYTE, PRIORITY_BYTE, HEAD_BYTES, MOST_ATTEMPTS = 10, 12, 12, 255
 
--- Places in the table.
-local STATE, ATTEMPT, ARRIVED, DIRTY, ROUND, PRIORITY, TRACE = 1, 2, 3, 4, 5, 6, 7
-
 local function job_of(packed)
-  local job = { struct.unpack(LAYOUT, packed) }
-  job[TRACE] = string.sub(packed, HEAD_BYTES + 1)
-  return job
+  local state, attempt, arrived, dirty, round, priority = struct.unpack(LAYOUT, packed)
+  return {
+    state = state, attempt = attempt, arrived = arrived, dirty = dirty, round = round, priority = priority,
+    trace = string.sub(packed, HEAD_BYTES + 1),
+  }
 end
 
 local function packed_job(job)
-  return struct.pack(LAYOUT, unpack(job, 1, PRIORITY)) .. job[TRACE]
+  return struct.pack(
+    LAYOUT, job.state, job.attempt, job.arrived, job.dirty, job.round, job.priority
+  ) .. job.trace
 end
 
--- ARRIVED, as it stands in a place (place.lua).
+-- When it got its priority, as it stands in a place (place.lua).
 local function stamp_in(packed)
   return string.sub(packed, 3, 9)
 end
@@ -54,7 +55,7 @@ end
 
 -- An attempt has ended without success.
 local function count_attempt(job)
-  job[ATTEMPT] = math.min(job[ATTEMPT] + 1, MOST_ATTEMPTS)
+  job.attempt = math.min(job.attempt + 1, MOST_ATTEMPTS)
 end
 
 -- What jobs that can share a request have in common: all before the last slash, or the kind.

@@ -12,13 +12,12 @@
 -- Steps round up, so a slot is held for up to a step too long and never too short. The sum of all
 -- slots in steps is n:<quota> in the lane's state.
 
-local NAME, LIMIT, WINDOW, INTERVAL, BURST, HEADROOM, STEP = 1, 2, 3, 4, 5, 6, 7
 local AWAY = 4503599627370496
 -- Entries that one call folds, trims or reads at a time; PAGES such reads at the most.
 local ENTRIES, PAGES = 100, 40
 
 local function step_end(quota, at)
-  return at + (quota[STEP] - at % quota[STEP]) % quota[STEP]
+  return at + (quota.step - at % quota.step) % quota.step
 end
 
 -- Of a permit's slots one by one. Most cost one.
@@ -32,7 +31,7 @@ end
 
 local function change_sum(lane, quota, by)
   if by ~= 0 then
-    local field = "n:" .. quota[NAME]
+    local field = "n:" .. quota.name
     set_state(lane, field, tonumber(lane.state[field]) + by)
   end
 end
@@ -50,25 +49,25 @@ end
 local function ledger_begin(lane, i)
   local quota = lane.quotas[i]
   redis.call("UNLINK", lane.ledger[i])
-  if quota[STEP] > 0 then
-    set_state(lane, "n:" .. quota[NAME], 0)
+  if quota.step > 0 then
+    set_state(lane, "n:" .. quota.name, 0)
   else
-    drop_state(lane, "n:" .. quota[NAME])
+    drop_state(lane, "n:" .. quota.name)
   end
 end
 
 -- Whether the ledger has the form that its quota wants.
 local function ledger_fits(lane, i)
   local quota = lane.quotas[i]
-  return (quota[STEP] > 0) == (lane.state["n:" .. quota[NAME]] ~= nil)
+  return (quota.step > 0) == (lane.state["n:" .. quota.name] ~= nil)
 end
 
 -- Brings a ledger up to date: what is free again goes; in steps, what was never answered joins the
 -- step of its deadline before.
 local function ledger_load(lane, i, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
-  if quota[STEP] == 0 then
-    redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota[WINDOW]))
+  if quota.step == 0 then
+    redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota.window))
     return
   end
   local given_up = redis.call("ZRANGEBYSCORE", ledger, "-inf", digits(now - AWAY), "WITHSCORES",
@@ -77,7 +76,7 @@ local function ledger_load(lane, i, now)
     redis.call("ZREM", ledger, given_up[n])
     add_to_step(ledger, tonumber(given_up[n + 1]) + AWAY, slots_in(given_up[n]))
   end
-  local free = redis.call("ZRANGEBYSCORE", ledger, 0, digits(now - quota[WINDOW]), "LIMIT", 0, ENTRIES)
+  local free = redis.call("ZRANGEBYSCORE", ledger, 0, digits(now - quota.window), "LIMIT", 0, ENTRIES)
   local sum = 0
   for _, entry in ipairs(free) do
     redis.call("ZREM", ledger, entry)
@@ -97,12 +96,12 @@ end
 -- How many slots are held. Counted once, and then again when more has changed than that some were taken.
 local function ledger_held(lane, i, now)
   local quota = lane.quotas[i]
-  if quota[STEP] > 0 then
-    return tonumber(lane.state["n:" .. quota[NAME]])
+  if quota.step > 0 then
+    return tonumber(lane.state["n:" .. quota.name])
   end
   if not lane.held[i] then
     ledger_write(lane, i)
-    lane.held[i] = redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota[WINDOW]), "+inf")
+    lane.held[i] = redis.call("ZCOUNT", lane.ledger[i], "(" .. digits(now - quota.window), "+inf")
   end
   return lane.held[i]
 end

@@ -49,19 +49,12 @@ end
 -- The first of each kind, the earliest first. Two are read at a time: where the second is not there,
 -- nothing is.
 local function heads_of(line)
-  local heads, from = {}, "-"
-  for _ = 1, KINDS do
-    local members = redis.call("ZRANGEBYLEX", line, from, "+", "LIMIT", "0", "2")
-    if not members[1] then
-      break
-    end
+  local heads, members = {}, redis.call("ZRANGE", line, "0", "1")
+  while members[1] and #heads < KINDS do
     local head = job_at(members[1])
     heads[#heads + 1] = head
-    if not members[2] then
-      break
-    end
     -- A semicolon comes after a colon.
-    from = "[" .. head.kind .. ";"
+    members = members[2] and redis.call("ZRANGEBYLEX", line, "[" .. head.kind .. ";", "+", "LIMIT", "0", "2") or {}
   end
   if #heads > 1 then
     table.sort(heads, is_before)

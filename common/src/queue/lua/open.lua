@@ -19,7 +19,7 @@ if not lane.state.closed or ARGV[5] ~= "" and ARGV[5] ~= generation then
 end
 for i, quota in ipairs(lane.quotas) do
   local how = ARGV[5 + i]
-  local closed = lane.state[quota[OPENS]] > now
+  local closed = lane.state[quota.opens] > now
   if closed and how ~= "keep" then
     if how ~= "open" then
       local n = 0
@@ -30,7 +30,7 @@ for i, quota in ipairs(lane.quotas) do
         ledger_hold(lane, i, tonumber(slots), at, "sent:" .. n, now)
       end
     end
-    set_state(lane, quota[OPENS], now)
+    set_state(lane, quota.opens, now)
   end
 end
 drop_state(lane, "closed")

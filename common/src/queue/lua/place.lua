@@ -11,7 +11,7 @@ local function place(id, stamp)
 end
 
 local function leave_line(lane, id, job)
-  redis.call("ZREM", lane.key.ready[job[PRIORITY]], place(id, stamp_of(job[ARRIVED])))
+  redis.call("ZREM", lane.key.ready[job.priority], place(id, stamp_of(job.arrived)))
 end
 
 -- Scores and places that enter the line of each priority, with one command for a line.

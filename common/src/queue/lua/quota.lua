@@ -9,9 +9,6 @@
 --   each, from 1, in 1 byte
 
 local QUOTA_LAYOUT, KIND_LAYOUT = ">I1c0I4I7I7I4I4I7", ">I1c0I4I4I1"
-local BATCH, COST, DRAWS_ON = 1, 2, 3
--- And where the lane's state says when its bucket is full, and when its ledger opens.
-local BUCKET, OPENS = 8, 9
 
 -- Freezes of kinds that are over are forgotten.
 local function load_state(lane, now)
@@ -50,18 +47,23 @@ local function load_quotas(lane, limits, first_ledger, now, deadline_us)
   lane.every_quota = {}
   local at = 2
   for i = 1, string.byte(limits) do
-    local quota = { struct.unpack(QUOTA_LAYOUT, limits, at) }
-    local bucket, opens = "b:" .. quota[NAME], "o:" .. quota[NAME]
-    at, quota[BUCKET], quota[OPENS] = quota[BUCKET], bucket, opens
-    lane.quotas[i] = quota
+    local name, limit, window, interval, burst, headroom, step, ends =
+      struct.unpack(QUOTA_LAYOUT, limits, at)
+    -- Where the lane's state says when its bucket is full, and when its ledger opens.
+    local bucket, opens = "b:" .. name, "o:" .. name
+    lane.quotas[i] = {
+      name = name, limit = limit, window = window, interval = interval, burst = burst,
+      headroom = headroom, step = step, bucket = bucket, opens = opens,
+    }
+    at = ends
     lane.every_quota[i] = i
     lane.granted[i] = {}
     lane.ledger[i] = KEYS[first_ledger + i - 1]
     -- One whose limit has changed so much that it is counted in another way is as good as new.
     if not lane.state[bucket] or not ledger_fits(lane, i) then
       ledger_begin(lane, i)
-      set_state(lane, bucket, now + quota[BURST] * quota[INTERVAL])
-      set_state(lane, opens, now + deadline_us + quota[WINDOW])
+      set_state(lane, bucket, now + burst * interval)
+      set_state(lane, opens, now + deadline_us + window)
       set_state(lane, "closed", "1")
     end
     -- As numbers: each grant asks for them.
@@ -76,9 +78,10 @@ local function kind_limits(lane, kind)
   local found, at, packed = lane.kinds[kind], lane.kinds_at, lane.limits
   while not found and at <= #packed do
     local name, batch, cost, draws_on, ends = struct.unpack(KIND_LAYOUT, packed, at)
-    found = name == kind and { batch, cost, { string.byte(packed, ends, ends + draws_on - 1) } }
+    found = name == kind
+      and { batch = batch, cost = cost, draws_on = { string.byte(packed, ends, ends + draws_on - 1) } }
     at = ends + draws_on
   end
-  lane.kinds[kind] = found or { 1, 1, lane.every_quota }
+  lane.kinds[kind] = found or { batch = 1, cost = 1, draws_on = lane.every_quota }
   return lane.kinds[kind]
 end

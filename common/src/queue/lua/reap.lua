@@ -12,11 +12,11 @@ local function back_in_line(lane, ids, leased)
       if leased then
         count_attempt(job)
       end
-      asked = asked + (job[DIRTY] == CLEAN and 0 or 1)
-      job[STATE], job[PRIORITY], job[DIRTY] = READY, math.min(job[PRIORITY], job[DIRTY]), CLEAN
-      local line = entering[job[PRIORITY]]
+      asked = asked + (job.dirty == CLEAN and 0 or 1)
+      job.state, job.priority, job.dirty = READY, math.min(job.priority, job.dirty), CLEAN
+      local line = entering[job.priority]
       line[#line + 1] = "0"
-      line[#line + 1] = place(ids[n], stamp_of(job[ARRIVED]))
+      line[#line + 1] = place(ids[n], stamp_of(job.arrived))
       saved[#saved + 1] = ids[n]
       saved[#saved + 1] = packed_job(job)
       count = count + 1

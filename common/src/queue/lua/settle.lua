@@ -108,7 +108,7 @@ local lost, done, saved, urgent, asked_for = {}, {}, {}, false, 0
 local entering, delayed, stamp = { [0] = {}, {}, {}, {} }, {}, stamp_of(now)
 
 local function back_in_line(id, job, priority)
-  job[STATE], job[PRIORITY], job[ARRIVED] = READY, priority, now
+  job.state, job.priority, job.arrived = READY, priority, now
   local line = entering[priority]
   line[#line + 1] = "0"
   line[#line + 1] = place(id, stamp)
@@ -117,7 +117,7 @@ local function back_in_line(id, job, priority)
 end
 
 local function delay(id, job, state, delay_us)
-  job[STATE] = state
+  job.state = state
   delayed[#delayed + 1] = digits(now + delay_us)
   delayed[#delayed + 1] = id
   wanted_at = math.min(wanted_at, now + delay_us)
@@ -137,26 +137,26 @@ end
 
 local function come_back(id, job, outcome)
   local word, delay_us, round = outcome_of(outcome)
-  local asked = job[DIRTY]
-  job[DIRTY] = CLEAN
+  local asked = job.dirty
+  job.dirty = CLEAN
   if asked ~= CLEAN then
     asked_for = asked_for + 1
   end
   if word == "nack" then
     count_attempt(job)
-    job[PRIORITY] = math.min(job[PRIORITY], asked)
+    job.priority = math.min(job.priority, asked)
     delay(id, job, BACKOFF, delay_us)
   elseif asked ~= CLEAN then
     -- Somebody asked while it was worked on: what was seen may be old. Look again at once.
-    job[ATTEMPT], job[ROUND] = 0, 0
+    job.attempt, job.round = 0, 0
     back_in_line(id, job, asked)
   elseif word == "again" then
-    job[ATTEMPT], job[ROUND] = 0, round
+    job.attempt, job.round = 0, round
     if delay_us > 0 then
-      job[ARRIVED] = now
+      job.arrived = now
       delay(id, job, DELAYED, delay_us)
     else
-      back_in_line(id, job, job[PRIORITY])
+      back_in_line(id, job, job.priority)
     end
   else
     delay(id, job, DELAYED, delay_us)
