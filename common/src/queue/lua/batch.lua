@@ -58,7 +58,9 @@ local function batch_of(lane, priority, head, requests)
       if fits and count < most then
         count = count + 1
         members[count], ids[count] = member, sub(member, skip)
-        batch.whole = batch.whole and not batch.next
+        if batch.next then
+          batch.whole = false
+        end
       elseif not batch.next then
         batch.next = member
       end

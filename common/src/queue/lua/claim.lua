@@ -68,9 +68,13 @@ end
 -- the jobs: that they stand in no line says it (job.lua).
 local function write_leases(lane)
   local ids, batches, leases, total = {}, {}, {}, 0
-  for _, batch in ipairs(lane.taken) do
-    for _, id in ipairs(batch.ids) do
-      ids[#ids + 1] = id
+  if #lane.taken == 1 then
+    ids = lane.taken[1].ids
+  else
+    for _, batch in ipairs(lane.taken) do
+      for _, id in ipairs(batch.ids) do
+        ids[#ids + 1] = id
+      end
     end
   end
   local there = #ids > 0 and redis.call("HMGET", lane.key.jobs, unpack(ids)) or {}
@@ -79,9 +83,10 @@ local function write_leases(lane)
     local held, told, name, count = {}, batch.told, batch.fence, 0
     for _, id in ipairs(batch.ids) do
       at = at + 1
-      if there[at] then
+      local job = there[at]
+      if job then
         count = count + 1
-        held[count], told[2 * count + 2], told[2 * count + 3] = id, id, there[at]
+        held[count], told[2 * count + 2], told[2 * count + 3] = id, id, job
       end
     end
     if count > 0 then

@@ -74,8 +74,10 @@ for n = 1, jobs do
     local at = #ids + 1
     ids[at], requests[at], known[at] = id, request, packed
   else
-    save(id, new_job .. request)
-    enter(id, string.byte(request))
+    local at, line = 2 * added, entering[string.byte(request)]
+    saved[at + 1], saved[at + 2] = id, new_job .. request
+    at = #line
+    line[at + 1], line[at + 2] = "0", place(id, stamp)
     added = added + 1
   end
 end

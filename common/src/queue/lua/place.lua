@@ -7,7 +7,8 @@ local function stamp_of(arrived)
 end
 
 local function place(id, stamp)
-  return kind_of(id) .. ":" .. stamp .. id
+  local colon = string.find(id, ":", 1, true)
+  return (colon and string.sub(id, 1, colon) or id .. ":") .. stamp .. id
 end
 
 local function leave_line(lane, id, job)

@@ -8,7 +8,7 @@
 --       6.. per permit: id, kind, 1 if a request was sent under it or 0, remaining as the platform
 --           said or -1, until reset in us, freeze in us or 0, what both are about: "lane" or "kind"
 --       then the number of leases, of each its fence and how many of the ids are under it; the ids,
---       each once; and of each in turn its outcome:
+--       each once; and of each in turn its outcome, or one for all:
 --         ack              done
 --         again US ROUND   done, and look once more after the delay, as this round
 --         nack US          failed: try again after the delay, which nothing shortens
@@ -63,25 +63,30 @@ for _ = 1, permits do
   arg = arg + 7
 end
 
-local leases = tonumber(ARGV[arg])
+local leases, jobs = tonumber(ARGV[arg]), 0
 local before = arg + 2 * leases
-local jobs = (#ARGV - before) / 2
 
 -- What lies in `batches` of each lease (lane.lua) while all that is under it is what is settled now; and
 -- behind these, how many jobs of the lane are dirty.
-local fields, whole, there, at = {}, {}, {}, before
+local fields, whole, there = {}, {}, {}
 for n = 1, leases do
   local fence, count = ARGV[arg + 2 * n - 1], ARGV[arg + 2 * n]
   if count == "1" then
-    fields[n], whole[n] = fence, ARGV[at + 1]
+    fields[n], whole[n] = fence, ARGV[before + jobs + 1]
   else
     fields[n], whole[n] = fence .. ":n", count ~= "0" and count
   end
-  at = at + tonumber(count)
+  jobs = jobs + tonumber(count)
 end
+-- The outcome of all, if there is one.
+local outcome_of_all = #ARGV == before + jobs + 1 and ARGV[#ARGV]
 if jobs > 0 then
   fields[leases + 1] = "dirty"
   there = redis.call("HMGET", lane.key.batches, unpack(fields))
+end
+
+local function is_end(outcome)
+  return outcome == "ack" or outcome == "bury"
 end
 
 -- Whether all that is under these leases ends, and was left alone since it was claimed: then nothing of
@@ -96,7 +101,7 @@ local function all_end()
     end
   end
   for n = before + jobs + 1, #ARGV do
-    if ARGV[n] ~= "ack" and ARGV[n] ~= "bury" then
+    if not is_end(ARGV[n]) then
       return false
     end
   end
@@ -205,13 +210,13 @@ end
 local function settle_each(held, packed_jobs, first, last)
   local ended = 0
   for at = first, last do
-    local id, packed, outcome = ARGV[before + at], packed_jobs[at], ARGV[before + jobs + at]
+    local id, packed = ARGV[before + at], packed_jobs[at]
+    local outcome = outcome_of_all or ARGV[before + jobs + at]
     if not held[id] or not packed then
       lost[#lost + 1] = at
     else
       held[id], ended = nil, ended + 1
-      local ends = outcome == "ack" or outcome == "bury"
-      if ends and string.byte(packed, DIRTY_BYTE) == CLEAN then
+      if is_end(outcome) and string.byte(packed, DIRTY_BYTE) == CLEAN then
         done[#done + 1] = id
       else
         come_back(id, job_of(packed), outcome)
@@ -223,7 +228,7 @@ end
 
 local ended, stays = {}, {}
 if jobs > 0 and all_end() then
-  done = { unpack(ARGV, before + 1, before + jobs) }
+  redis.call("HDEL", lane.key.jobs, unpack(ARGV, before + 1, before + jobs))
   for n = 1, leases do
     ended[n] = tonumber(ARGV[arg + 2 * n])
   end
