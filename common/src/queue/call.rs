@@ -3,7 +3,7 @@
 use redis::{FromRedisValue, Script, ToRedisArgs};
 
 use super::answer::QueueError;
-use super::keys::{Keys, Shard};
+use super::keys::{FORM, Keys, Shard};
 use crate::link::{Fault, Links};
 
 /// A call that is being put together. Its first argument is made when it is sent, since it names
@@ -52,7 +52,9 @@ impl<'a> Call<'a> {
             let server = link.server().await?;
             let mut invocation = self.script.prepare_invoke();
             invocation.key(&self.keys);
-            invocation.arg(format!("{}/{index_shards}{now}", server.run_id())).arg(&self.args);
+            invocation
+                .arg(format!("{}/{index_shards}/{FORM}{now}", server.run_id()))
+                .arg(&self.args);
             match invocation.invoke_async(&mut server.connection()).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => {

@@ -10,6 +10,11 @@ use crate::ids::Lane;
 use crate::job::Priority;
 use crate::link::MOST_SHARDS;
 
+/// The form of what lies under the keys; another one with every release that reads or writes it in another
+/// way. It is part of every key but that of the shard, which names it: so releases of two forms do not
+/// misread each other, and take turns in making the index new, in which no lane opens.
+pub(super) const FORM: u8 = 2;
+
 /// A part of the index that lies on one server; counted from 0.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct Shard(pub u16);
@@ -62,44 +67,49 @@ impl Keys {
         format!("{{{}{shard}}}", self.namespace)
     }
 
-    /// hash: `clock`, `fence`, `index`, `generation`, `epoch`.
+    /// One of the keys whose content has a form.
+    fn formed(&self, shard: Shard, name: &str) -> String {
+        format!("{}:{FORM}:{name}", self.prefix(shard))
+    }
+
+    /// hash: `clock`, `fence`, `index`, `generation`, `epoch`. Of the same form for all releases.
     pub fn shard(&self, shard: Shard) -> String {
         format!("{}:shard", self.prefix(shard))
     }
 
     /// zset: lane -> earliest time at which it may have something to run, us.
     pub fn lanes(&self, shard: Shard) -> String {
-        format!("{}:lanes", self.prefix(shard))
+        self.formed(shard, "lanes")
     }
 
     /// list: at most one wake-up token, the name of a lane.
     pub fn wake(&self, shard: Shard) -> String {
-        format!("{}:wake", self.prefix(shard))
+        self.formed(shard, "wake")
     }
 
     /// zset: lane in which a webhook or a person waits -> since when, us. For workers that have slots
     /// left for nothing else.
     pub fn urgent(&self, shard: Shard) -> String {
-        format!("{}:urgent", self.prefix(shard))
+        self.formed(shard, "urgent")
     }
 
     /// The keys of a lane in the order in which `lane.lua` expects them.
     pub fn lane(&self, lane: &Lane) -> Vec<String> {
-        let shard = self.prefix(self.shard_of(lane));
+        let shard = self.shard_of(lane);
         let mut keys = Vec::with_capacity(16);
-        keys.push(format!("{shard}:state:{lane}"));
+        keys.push(self.formed(shard, &format!("state:{lane}")));
         for priority in Priority::ALL {
-            keys.push(format!("{shard}:ready:{lane}:{}", priority.number()));
+            keys.push(self.formed(shard, &format!("ready:{lane}:{}", priority.number())));
         }
         for part in ["delayed", "leases", "jobs", "batches"] {
-            keys.push(format!("{shard}:{part}:{lane}"));
+            keys.push(self.formed(shard, &format!("{part}:{lane}")));
         }
         keys
     }
 
     /// zset: permit -> when it was answered, or its deadline, us.
     pub fn ledger(&self, lane: &Lane, quota: &str) -> String {
-        format!("{}:ledger:{lane}:{quota}", self.prefix(self.shard_of(lane)))
+        self.formed(self.shard_of(lane), &format!("ledger:{lane}:{quota}"))
     }
 }
 
@@ -145,7 +155,7 @@ mod tests {
         assert_eq!(places, [0, 1, 1, 2]);
         assert_eq!(
             keys.ledger(&"klaviyo/main".parse().unwrap(), "steady"),
-            "{s0}:ledger:klaviyo/main:steady"
+            "{s0}:2:ledger:klaviyo/main:steady"
         );
     }
 

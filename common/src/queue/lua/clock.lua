@@ -16,7 +16,7 @@ local function digits(number)
 end
 
 -- `index_and_time` is the first argument of every script: which index the caller means (the run id of
--- the server behind its connection, and the number of shards). Only tests give a time, behind a space.
+-- the server behind its connection, the number of shards, the form of what lies in it). Only tests give a time, behind a space.
 -- The time is never earlier than any time before: a server whose clock is set back stands still until it
 -- has caught up.
 --

@@ -84,3 +84,29 @@ async fn another_number_of_shards_counts_as_a_loss_of_all_of_them() {
     more.forget(Shard(0), gone).await.unwrap();
     assert!(!more.claim(Shard(0), &[], 1).await.unwrap().due.contains(gone));
 }
+
+/// What a release does whose index has another form: it says so, and reads keys of its own.
+#[tokio::test]
+async fn an_index_of_another_form_is_made_new_and_nobody_sends_meanwhile() {
+    let server = Server::start(&[]).await;
+    let ours = queue_at(&server, 1);
+    open_all(&ours).await;
+    ours.enqueue(&jobs()).await.unwrap();
+    let all: Vec<_> = lanes().iter().map(|name| lane(name)).collect();
+    assert_eq!(claim_from_all(&ours, &all, 2).await.batches.len(), 2);
+    let seen = ours.epochs().await.unwrap();
+    ours.begin_epoch(&seen[0], "first").await.unwrap();
+
+    let index: String = server.ask("HGET {s0}:shard index").await.unwrap();
+    let (same, form) = index.rsplit_once('/').unwrap();
+    let before = form.parse::<u8>().unwrap() - 1;
+    server.tell(&format!("HSET {{s0}}:shard index {same}/{before}")).await;
+
+    assert!(ours.epochs().await.unwrap()[0].name.is_none(), "all is enqueued again");
+    let claimed = claim_from_all(&ours, &all, 99).await;
+    assert!(claimed.batches.is_empty());
+    assert_eq!(claimed.closed.len(), 12, "no lane sends before it was opened anew");
+    let keys: Vec<String> = server.ask("KEYS *").await.unwrap();
+    let formed = format!("{{s0}}:{form}:");
+    assert!(keys.iter().all(|key| key == "{s0}:shard" || key.starts_with(&formed)), "{keys:?}");
+}
