@@ -131,6 +131,8 @@ pub(crate) fn worker(process: &Arc<Process>) -> Worker {
             concurrency: 2,
             platform_share: 0.75,
             urgent_slots: 1,
+            bulk_floor_percent: 10,
+            spot_check_floor_percent: 5,
             lease: LEASE,
             heartbeat: HEARTBEAT,
             drain: DRAIN,

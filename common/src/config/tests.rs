@@ -157,6 +157,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         concurrency = "many"
         retry_base = "soon"
         leese = 1
+        bulk_floor_percent = 26
         max_attempts = 1.5
         retry_cap = true
         [scheduler]
@@ -173,7 +174,7 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
         ("SYNCLINE__WORKER__DRAIN", "25"),
     ];
     assert_snapshot!(refused(file, &environment), @r#"
-    the configuration has 14 problems
+    the configuration has 15 problems
       api.read_timeout = "31s" (SYNCLINE__API__READ_TIMEOUT): must be above zero and at most api.whole_timeout
       colour = "blue" (syncline.toml): is no setting: correct or remove it (expected one of redis, postgres, credentials, telemetry, api, ingress, worker, scheduler, console, connections)
       ingress.listen = "everywhere" (syncline.toml): is no address to listen on: write numbers, like 127.0.0.1:8080 or [::]:8080
@@ -181,10 +182,11 @@ fn every_problem_is_told_at_once_with_key_value_place_and_remedy() {
       scheduler.mass_delete_share = 1.5 (syncline.toml): must be above 0 and at most 1; 1 turns the brake off
       scheduler.repair_senders = 1 (syncline.toml): must be true or false
       telemetry.log_format = "xml" (syncline.toml): is no format of logs: write text or json
+      worker.bulk_floor_percent = 26 (syncline.toml): must be 0 to 25; 0 sets no floor
       worker.concurrency = "many" (syncline.toml): must be an integer
       worker.drain = "25" (SYNCLINE__WORKER__DRAIN): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
       worker.heartbeat = "15s" (the default): must be above zero and at most a third of worker.lease (20s), so that a lease survives two lost ones
-      worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, platform_share, urgent_slots, lease, heartbeat, drain, permit_use_by, max_attempts, scan_backlog_max, retry_base, retry_cap, outgoing_address, error_budget_share, missing_confirm_after)
+      worker.leese = 1 (syncline.toml): is no setting: correct or remove it (expected one of listen, concurrency, platform_share, urgent_slots, bulk_floor_percent, spot_check_floor_percent, lease, heartbeat, drain, permit_use_by, max_attempts, scan_backlog_max, retry_base, retry_cap, outgoing_address, error_budget_share, missing_confirm_after)
       worker.max_attempts = 1.5 (syncline.toml): must be a whole number
       worker.retry_base = "soon" (syncline.toml): is no duration: write a number with its unit, like 500ms, 30s, 5m or 1h
       worker.retry_cap = true (syncline.toml): is neither true nor false: write what the default shows

@@ -6,6 +6,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use super::{ApiConfig, address::listen, duration, error::Problems};
+use crate::quota::Floors;
 use crate::retry::RetryPolicy;
 
 /// The section `worker`.
@@ -22,6 +23,10 @@ pub struct WorkerConfig {
     /// Batches beside these, of what webhooks and people wait for, while all others are busy or a
     /// platform has its share.
     pub urgent_slots: usize,
+    /// The least share of a lane's grants that bulk work gets while it waits, in percent.
+    pub bulk_floor_percent: u8,
+    /// The least share of a lane's grants that spot checks get while they wait, in percent.
+    pub spot_check_floor_percent: u8,
     /// The right to a job, unless it is extended.
     #[serde(with = "duration")]
     pub lease: Duration,
@@ -60,6 +65,11 @@ impl WorkerConfig {
         RetryPolicy { base: self.retry_base, cap: self.retry_cap, max_attempts: self.max_attempts }
     }
 
+    /// What nothing more urgent takes away.
+    pub fn floors(&self) -> Floors {
+        Floors { bulk: self.bulk_floor_percent, spot_checks: self.spot_check_floor_percent }
+    }
+
     pub(super) fn check(&self, api: &ApiConfig, problems: &mut Problems) {
         problems.require(
             (1..=1024).contains(&self.concurrency),
@@ -72,6 +82,12 @@ impl WorkerConfig {
             "must be above 0 and at most 1; 1 sets no bound",
         );
         problems.require(self.urgent_slots <= 1024, "worker.urgent_slots", "must be 0 to 1024");
+        for (key, percent) in [
+            ("worker.bulk_floor_percent", self.bulk_floor_percent),
+            ("worker.spot_check_floor_percent", self.spot_check_floor_percent),
+        ] {
+            problems.require(percent <= Floors::MOST, key, "must be 0 to 25; 0 sets no floor");
+        }
         problems.require(
             (Duration::from_secs(1)..=Duration::from_hours(1)).contains(&self.lease),
             "worker.lease",

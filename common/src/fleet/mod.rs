@@ -86,7 +86,7 @@ fn queue_settings(config: &Config) -> QueueSettings {
         lease: config.worker.lease,
         permit_use_by: config.worker.permit_use_by,
         request_timeout: config.api.whole_timeout + STRAGGLERS,
-        ..QueueSettings::default()
+        floors: config.worker.floors(),
     }
 }
 
@@ -120,4 +120,27 @@ async fn reach(config: &Config, wait: Duration) -> anyhow::Result<(Links, Keys)>
     let links = Links::new(&config.redis.address()?, tags).context("redis.url")?;
     links.ready(wait).await.context("redis.url")?;
     Ok((links, keys))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::quota::Floors;
+
+    #[test]
+    fn the_queue_is_used_as_it_is_configured() {
+        let file = "[worker]\nlease = \"90s\"\nbulk_floor_percent = 20\nspot_check_floor_percent = 0\n\
+                    [api]\nwhole_timeout = \"40s\"\n";
+        let environment = BTreeMap::from(
+            [("REDIS_URL", "redis://localhost"), ("DATABASE_URL", "postgres://localhost/none")]
+                .map(|(name, value)| (name.to_owned(), value.to_owned())),
+        );
+        let config = Config::from_parts(Some(("syncline.toml", file)), &environment).unwrap();
+        let settings = queue_settings(&config);
+        assert_eq!(settings.lease, Duration::from_secs(90));
+        assert_eq!(settings.floors, Floors { bulk: 20, spot_checks: 0 });
+        assert_eq!(settings.request_timeout, Duration::from_secs(42));
+    }
 }

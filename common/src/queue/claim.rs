@@ -73,7 +73,10 @@ impl RedisQueue {
         let asked_at = Instant::now();
         let known: Vec<(&Lane, &Entry)> = lanes
             .iter()
-            .filter_map(|lane| Some((lane, self.book.entry(lane)?.as_ref())))
+            .enumerate()
+            // The script takes each once.
+            .filter(|(at, lane)| !lanes.iter().take(*at).any(|before| before == *lane))
+            .filter_map(|(_, lane)| Some((lane, self.book.entry(lane)?.as_ref())))
             .filter(|(_, entry)| entry.shard == shard)
             .collect();
         let keys = known.iter().flat_map(|(_, entry)| entry.keys.iter().chain(&entry.ledgers));
@@ -81,8 +84,8 @@ impl RedisQueue {
         call.arg(micros(self.settings.lease))
             .arg(self.permit_deadline_us())
             .arg(wanted.min(BATCHES))
-            .arg(self.settings.bulk_floor)
-            .arg(self.settings.spot_check_floor)
+            .arg(self.settings.floors.bulk)
+            .arg(self.settings.floors.spot_checks)
             .arg(mode)
             .arg(without.join(" "));
         for (lane, entry) in known {

@@ -111,8 +111,8 @@ impl RedisQueue {
         call.arg(entry.packed.as_slice())
             .arg(self.permit_deadline_us())
             .arg(id.as_str())
-            .arg(self.settings().bulk_floor)
-            .arg(self.settings().spot_check_floor);
+            .arg(self.settings().floors.bulk)
+            .arg(self.settings().floors.spot_checks);
         let (now_us, job, ahead, more_urgent, earliest_us, exact, holds): Raw =
             self.send(&call).await?;
         let after = |us: i64| Duration::from_micros(u64::try_from(us - now_us).unwrap_or(0));

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::quota::Floors;
+
 /// How long things may take.
 #[derive(Clone, Debug)]
 pub struct QueueSettings {
@@ -11,10 +13,8 @@ pub struct QueueSettings {
     pub permit_use_by: Duration,
     /// The longest time from sending a request to having its answer or giving it up.
     pub request_timeout: Duration,
-    /// Percent of a lane's grants that bulk gets while it waits.
-    pub bulk_floor: u8,
-    /// Percent of a lane's grants that spot checks get while they wait.
-    pub spot_check_floor: u8,
+    /// What nothing more urgent takes away.
+    pub floors: Floors,
 }
 
 impl Default for QueueSettings {
@@ -23,8 +23,7 @@ impl Default for QueueSettings {
             lease: Duration::from_mins(1),
             permit_use_by: Duration::from_secs(2),
             request_timeout: Duration::from_secs(30),
-            bulk_floor: 10,
-            spot_check_floor: 5,
+            floors: Floors::default(),
         }
     }
 }

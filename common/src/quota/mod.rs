@@ -4,8 +4,10 @@
 //! that no window ever sees more than the limit (see `docs/queue.md`). This module has the words;
 //! the arithmetic is in `queue/lua/quota.lua` and, once more and independently, in `queue::model`.
 
+mod floors;
 mod limits;
 mod permit;
 
+pub use floors::Floors;
 pub use limits::{InvalidQuota, KindLimits, LaneLimits, Quota};
 pub use permit::{Permit, Permits, QuotaError, RateScope, RateSignal};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use common::job::Priority;
 use common::queue::{Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Shard};
-use common::quota::{KindLimits, LaneLimits, Quota, RateSignal};
+use common::quota::{Floors, KindLimits, LaneLimits, Quota, RateSignal};
 use proptest::prelude::*;
 
 use crate::{START, block_on, cases, job, lane, queue_of};
@@ -29,8 +29,9 @@ struct Lane {
 }
 
 impl Lane {
-    async fn new(limits: LaneLimits) -> Self {
-        let (queue, _, _) = queue_of(&[(LANE, limits)], QueueSettings::default()).await;
+    async fn new(limits: LaneLimits, floors: Floors) -> Self {
+        let settings = QueueSettings { floors, ..QueueSettings::default() };
+        let (queue, _, _) = queue_of(&[(LANE, limits)], settings).await;
         queue.at(START).open(&lane(LANE), &[Ledger::Empty]).await.unwrap();
         Self { queue, now: START + 3600 * SECOND, named: 0 }
     }
@@ -66,14 +67,20 @@ impl Lane {
 proptest! {
     #![proptest_config(cases(25))]
 
-    /// Of any 20 grants in a row before each of which it waited, bulk gets 2 and spot checks 1.
+    /// Of any 20 grants in a row before each of which it waited, bulk gets 2 and spot checks 1; with
+    /// other floors one of as few as make 100 percent.
     #[test]
     fn floors_hold_over_any_20_grants(
         rounds in prop::collection::vec((0_u64..12, 0_u64..3, 0_u64..6, 0_u64..4, any::<bool>(), 1_usize..30), 4..16),
         headroom in 0_u32..9,
+        floors in prop_oneof![
+            Just(Floors::default()),
+            (1..=Floors::MOST, 1..=Floors::MOST)
+                .prop_map(|(bulk, spot_checks)| Floors { bulk, spot_checks }),
+        ],
     ) {
         block_on(async {
-            let mut lane = Lane::new(limits(60_000, 10, headroom)).await;
+            let mut lane = Lane::new(limits(60_000, 10, headroom), floors).await;
             // Priority, and whether bulk and spot checks waited before it.
             let mut grants: Vec<(Priority, [bool; 2])> = Vec::new();
             for (webhooks, manual, bulk, spot_checks, wide, count) in rounds {
@@ -90,11 +97,16 @@ proptest! {
                     }
                 }
             }
-            for window in grants.windows(20) {
-                for (class, priority, floor) in [(0, Priority::Bulk, 2), (1, Priority::SpotCheck, 1)] {
-                    let waited = window.iter().all(|(_, waits)| waits[class]);
-                    let got = window.iter().filter(|(granted, _)| *granted == priority).count();
-                    prop_assert!(!waited || got >= floor, "{priority}: {got} of {window:?}");
+            let classes =
+                [(0, Priority::Bulk, floors.bulk), (1, Priority::SpotCheck, floors.spot_checks)];
+            for (class, priority, floor) in classes {
+                let few = 100_usize.div_ceil(floor.into());
+                for (length, share) in [(few, 1), (20, 20 / few)] {
+                    for window in grants.windows(length) {
+                        let waited = window.iter().all(|(_, waits)| waits[class]);
+                        let got = window.iter().filter(|(granted, _)| *granted == priority).count();
+                        prop_assert!(!waited || got >= share, "{priority}: {got} of {window:?}");
+                    }
                 }
             }
             Ok(())
@@ -115,7 +127,7 @@ proptest! {
         block_on(async {
             // So large a limit that the ledger is never full: what is left is the bucket.
             let (limit, interval) = (600, SECOND / 10);
-            let mut lane = Lane::new(limits(limit, burst, headroom)).await;
+            let mut lane = Lane::new(limits(limit, burst, headroom), Floors::default()).await;
             lane.enqueue(Priority::Bulk, backlog, false).await;
             lane.enqueue(Priority::SpotCheck, backlog, false).await;
             // When, and whether it may have taken from the head-room: it was a webhook, or went

@@ -52,9 +52,7 @@ pub(crate) struct Redis {
 impl Redis {
     pub(crate) fn new() -> Self {
         let lanes = fleet::lanes().into_iter().map(|(lane, limits)| {
-            let settings = fleet::queue_settings();
-            let deadline = settings.permit_use_by + settings.request_timeout;
-            let model = Model::new(limits, settings.lease, deadline);
+            let model = Model::new(limits, &fleet::queue_settings());
             let leases = BTreeMap::new();
             (lane, Index { model, seen: false, closed: false, wants: None, leases })
         });

@@ -13,8 +13,9 @@ pub use grants::ModelStanding;
 use quotas::Quotas;
 
 use super::lease::Outcome;
+use super::settings::QueueSettings;
 use crate::job::{JobId, Priority};
-use crate::quota::{LaneLimits, RateSignal};
+use crate::quota::{Floors, LaneLimits, RateSignal};
 
 /// Where a job stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,11 +64,12 @@ pub struct Model {
 
 impl Model {
     /// An empty lane that was never seen before.
-    pub fn new(limits: LaneLimits, lease: Duration, permit_deadline: Duration) -> Self {
+    pub fn new(limits: LaneLimits, settings: &QueueSettings) -> Self {
+        let Floors { bulk, spot_checks } = settings.floors;
         Self {
-            quotas: Quotas::new(limits, permit_deadline),
-            lease: us(lease),
-            floors: [0, 0, 10, 5],
+            quotas: Quotas::new(limits, settings.permit_use_by + settings.request_timeout),
+            lease: us(settings.lease),
+            floors: [0, 0, bulk.into(), spot_checks.into()],
             jobs: BTreeMap::new(),
             frozen_until: 0,
             paused: false,

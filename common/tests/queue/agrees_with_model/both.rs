@@ -9,7 +9,7 @@ use common::queue::model::{Model, ModelBatch, State};
 use common::queue::{
     Batch, Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Settlement, Shard, What,
 };
-use common::quota::{LaneLimits, RateSignal};
+use common::quota::{Floors, LaneLimits, RateSignal};
 use proptest::prelude::*;
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
@@ -91,13 +91,13 @@ pub(super) struct Both {
 }
 
 impl Both {
-    pub(super) async fn new(limits: [LaneLimits; 2]) -> Self {
+    pub(super) async fn new(limits: [LaneLimits; 2], floors: Floors) -> Self {
         let lanes: Vec<_> = LANES.into_iter().zip(limits.iter().cloned()).collect();
-        let (redis, connection, _) = queue_of(&lanes, settings()).await;
-        let deadline = settings().permit_use_by + settings().request_timeout;
+        let settings = QueueSettings { floors, ..settings() };
+        let (redis, connection, _) = queue_of(&lanes, settings.clone()).await;
         let twin = |(name, limits): (&str, LaneLimits)| Twin {
             name: lane(name),
-            model: Model::new(limits.clone(), settings().lease, deadline),
+            model: Model::new(limits.clone(), &settings),
             limits,
             sent: BTreeMap::new(),
         };

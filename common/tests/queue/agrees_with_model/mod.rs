@@ -10,7 +10,7 @@ use proptest::prelude::*;
 
 use crate::{block_on, cases};
 use both::Both;
-use operations::{limits, op};
+use operations::{floors, limits, op};
 
 proptest! {
     #![proptest_config(cases(150))]
@@ -19,10 +19,11 @@ proptest! {
     fn redis_and_model_agree_on_every_operation(
         first in limits(),
         second in limits(),
+        floors in floors(),
         ops in prop::collection::vec(op(), 1..100),
     ) {
         block_on(async {
-            let mut both = Both::new([first, second]).await;
+            let mut both = Both::new([first, second], floors).await;
             for op in ops {
                 both.run(op).await?;
             }

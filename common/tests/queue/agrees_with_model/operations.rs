@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use common::queue::Outcome;
-use common::quota::{KindLimits, LaneLimits, Quota, RateScope, RateSignal};
+use common::quota::{Floors, KindLimits, LaneLimits, Quota, RateScope, RateSignal};
 use proptest::prelude::*;
 
 /// The lanes of every run; each has limits of its own.
@@ -213,4 +213,11 @@ pub(super) fn limits() -> impl Strategy<Value = LaneLimits> {
             ]),
         },
     )
+}
+
+/// The usual ones, others, and none.
+pub(super) fn floors() -> impl Strategy<Value = Floors> {
+    let floor = || prop_oneof![1 => Just(0_u8), 4 => 1..=Floors::MOST];
+    let others = (floor(), floor()).prop_map(|(bulk, spot_checks)| Floors { bulk, spot_checks });
+    prop_oneof![Just(Floors::default()), others]
 }

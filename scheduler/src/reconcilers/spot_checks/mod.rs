@@ -142,7 +142,9 @@ impl SpotChecks {
         }
         let waiting = waiting(&depths) / looks_per_request;
         // A lane that can do less than one request within the horizon has one waiting.
-        let capacity = left_over(most, &depths).min(MOST_WAITING / looks_per_request).max(1.0);
+        let floors = self.fleet.queue.settings().floors;
+        let capacity =
+            left_over(most, &depths, floors).min(MOST_WAITING / looks_per_request).max(1.0);
         let requests = (capacity - waiting).max(0.0);
 
         let widest = kinds.iter().map(|kind| kind.planning.looks_per_request).max().unwrap_or(1);

@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use common::queue::Depths;
-use common::quota::LaneLimits;
+use common::quota::{Floors, LaneLimits};
 
 /// Spot checks of one lane that wait at the most.
 pub(super) const MOST_WAITING: f64 = 2_000.0;
-/// The floor of spot checks in the queue: so much they get beside whatever is more urgent.
-const FLOOR: f64 = 0.05;
 
 /// Requests that a kind could send within the horizon if nothing else did.
 pub(super) fn requests_within(limits: &LaneLimits, kind: &str, horizon: Duration) -> f64 {
@@ -22,11 +20,13 @@ pub(super) fn requests_within(limits: &LaneLimits, kind: &str, horizon: Duration
 }
 
 /// Of `requests`, those that are left after all that is more urgent and waits.
-pub(super) fn left_over(requests: f64, depths: &Depths) -> f64 {
+///
+/// - `floors`: of the queue; so much spot checks get beside whatever is more urgent.
+pub(super) fn left_over(requests: f64, depths: &Depths, floors: Floors) -> f64 {
     let [webhook, manual, bulk, _] = depths.ready;
     #[expect(clippy::cast_precision_loss, reason = "a rough number")]
     let urgent = (webhook + manual + bulk) as f64;
-    (requests - urgent).max(FLOOR * requests)
+    (requests - urgent).max(f64::from(floors.spot_checks) / 100.0 * requests)
 }
 
 #[cfg(test)]
@@ -48,7 +48,11 @@ mod tests {
         assert!((requests - 50.0).abs() < 1e-9);
         for (webhooks, left) in [(0, 50.0), (20, 30.0), (49, 2.5), (10_000, 2.5)] {
             let depths = Depths { ready: [webhooks, 0, 0, 7], ..Depths::default() };
-            assert!((left_over(requests, &depths) - left).abs() < 1e-9, "{webhooks}");
+            let floors = Floors::default();
+            assert!((left_over(requests, &depths, floors) - left).abs() < 1e-9, "{webhooks}");
         }
+        let none = Floors { spot_checks: 0, ..Floors::default() };
+        let depths = Depths { ready: [50, 0, 0, 7], ..Depths::default() };
+        assert!(left_over(requests, &depths, none).abs() < 1e-9, "nothing is kept for them");
     }
 }
