@@ -39,7 +39,7 @@ local function ledger_answered(lane, i, permits, cost, now)
     -- One that is not there was answered before, or given up.
     local found = redis.call("ZREM", ledger, unpack(names))
     if found > 0 then
-      add_to_step(ledger, at, found * cost)
+      add_to_step(ledger, digits(at), found * cost)
     end
     return at + quota.window
   end
@@ -87,7 +87,7 @@ local function ledger_hold(lane, i, slots, at, tag, now)
   if quota.step > 0 then
     at = step_end(quota, at)
     if slots > 0 and at > now - quota.window then
-      add_to_step(ledger, at, slots)
+      add_to_step(ledger, digits(at), slots)
       change_sum(lane, quota, slots)
     end
     return

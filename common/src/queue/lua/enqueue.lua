@@ -4,8 +4,8 @@
 -- KEYS  1 shard  2 lanes  3 wake  4 urgent  5.. the lane (lane.lua), without ledgers
 -- ARGV  1 index and time (clock.lua)
 --       2 lane
---       3 "ensure" to leave alone what is being worked on or delayed (the caller only makes up for a
---         loss)
+--       3 "ensure" to leave alone what is being worked on, and the time of what is delayed (the caller
+--         only makes up for a loss)
 --       4.. ids, each once; then of each in turn: its priority (one byte) and the trace
 -- Returns { added, raised, dirty, coalesced }, how many of each.
 

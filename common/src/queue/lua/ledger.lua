@@ -13,8 +13,8 @@
 -- slots in steps is n:<quota> in the lane's state.
 
 local AWAY = 4503599627370496
--- Entries that one call folds, trims or reads at a time; PAGES such reads at the most.
-local ENTRIES, PAGES = 100, 40
+-- Requests given up that one call folds; entries that it reads at a time, and PAGES such reads at the most.
+local FOLDED, ENTRIES, PAGES = 1000, 100, 40
 
 local function step_end(quota, at)
   return at + (quota.step - at % quota.step) % quota.step
@@ -36,13 +36,14 @@ local function change_sum(lane, quota, by)
   end
 end
 
+-- - `at`: the end of the step, as text.
 local function add_to_step(ledger, at, slots)
-  local there = redis.call("ZRANGEBYSCORE", ledger, digits(at), digits(at), "LIMIT", 0, 1)[1]
+  local there = redis.call("ZRANGEBYSCORE", ledger, at, at, "LIMIT", 0, 1)[1]
   if there then
     slots = slots + slots_in(there)
     redis.call("ZREM", ledger, there)
   end
-  redis.call("ZADD", ledger, digits(at), "#" .. digits(at) .. "*" .. digits(slots))
+  redis.call("ZADD", ledger, at, "#" .. at .. "*" .. digits(slots))
 end
 
 -- An empty ledger in place of what may be there.
@@ -71,18 +72,31 @@ local function ledger_load(lane, i, now)
     return
   end
   local given_up = redis.call("ZRANGEBYSCORE", ledger, "-inf", digits(now - AWAY), "WITHSCORES",
-    "LIMIT", 0, ENTRIES)
-  for n = 1, #given_up, 2 do
-    redis.call("ZREM", ledger, given_up[n])
-    add_to_step(ledger, tonumber(given_up[n + 1]) + AWAY, slots_in(given_up[n]))
+    "LIMIT", 0, FOLDED)
+  if #given_up > 0 then
+    local slots_of_step, entries = {}, {}
+    for n = 1, #given_up, 2 do
+      local step = digits(tonumber(given_up[n + 1]) + AWAY)
+      slots_of_step[step] = (slots_of_step[step] or 0) + slots_in(given_up[n])
+      entries[#entries + 1] = given_up[n]
+    end
+    redis.call("ZREM", ledger, unpack(entries))
+    for step, slots in pairs(slots_of_step) do
+      add_to_step(ledger, step, slots)
+    end
   end
-  local free = redis.call("ZRANGEBYSCORE", ledger, 0, digits(now - quota.window), "LIMIT", 0, ENTRIES)
-  local sum = 0
-  for _, entry in ipairs(free) do
-    redis.call("ZREM", ledger, entry)
-    sum = sum + slots_in(entry)
+  -- All of them, or what is counted would not be what stands there: an entry a step, and a window has
+  -- 1,440 of these.
+  local over = digits(now - quota.window)
+  local free = redis.call("ZRANGEBYSCORE", ledger, 0, over)
+  if #free > 0 then
+    redis.call("ZREMRANGEBYSCORE", ledger, 0, over)
+    local sum = 0
+    for _, entry in ipairs(free) do
+      sum = sum + slots_in(entry)
+    end
+    change_sum(lane, quota, -sum)
   end
-  change_sum(lane, quota, -sum)
 end
 
 -- Slots that were granted are collected, and written with one command before anybody reads the ledger.

@@ -94,6 +94,8 @@ pub(crate) const CONTRACT: &[fn()] = &[
     ledgers::a_loss_that_only_a_late_settling_meets_is_reported_too,
     ledgers::a_rebuilt_ledger_counts_what_was_sent_before_the_loss,
     ledgers::a_day_of_requests_is_counted_by_the_minute_and_never_too_low,
+    ledgers::a_day_that_is_made_smaller_is_worked_on_as_soon_as_it_has_room,
+    ledgers::thousands_of_requests_that_were_never_answered_free_their_slots_too,
     ledgers::a_ledger_that_is_to_be_counted_in_another_way_is_closed_like_a_new_one,
     ledgers::fences_grow_across_a_lost_redis,
     ledgers::a_clock_that_is_set_back_stands_still,
