@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context;
 use common::ids::Lane;
+use common::store::connections;
 use scheduler::Reconcile;
 use scheduler::reconcilers::Sweep;
 use sqlx::PgPool;
@@ -64,6 +65,28 @@ async fn however_many_notices_are_open_a_pass_is_bounded(db: PgPool) -> anyhow::
         passes.len()
     );
     assert!(grown_kib < MEMORY_BOUND_KIB, "{grown_kib} KiB");
+    Ok(())
+}
+
+/// A master died before its replica knew the last word about two lanes.
+#[sqlx::test(migrator = "common::store::MIGRATIONS")]
+async fn which_lanes_are_paused_is_what_postgres_says(db: PgPool) -> anyhow::Result<()> {
+    let scene = Scene::new(db, Setup::default()).await?;
+    let (fleet, config) = (scene.fleet().await?, scene.config());
+    let mut lanes = fleet.connections.iter().map(|c| (c.lane().clone(), c.id));
+    let (paused, parked) = (lanes.next().context("two")?.0, lanes.next().context("two")?);
+    let mut sweep = Sweep::new(fleet.clone(), &config.scheduler, &config.worker);
+    sweep.activate().await?;
+    fleet.queue.pause(&paused).await?;
+    connections::park(&scene.db, parked.1, "by a person").await?;
+    let is_paused = async |lane| fleet.queue.depths(lane).await.map(|depths| depths.paused);
+    sweep.activate().await?;
+    assert!(is_paused(&paused).await?, "the index is whole: it is believed");
+
+    scene.redis_fails_over().await?;
+    sweep.activate().await?;
+    assert!(!is_paused(&paused).await?, "nobody could claim it");
+    assert!(is_paused(&parked.0).await?);
     Ok(())
 }
 

@@ -76,6 +76,8 @@ pub trait Queue: fmt::Debug + Send + Sync {
 
     /// [`RedisQueue::pause`].
     async fn pause(&self, lane: &Lane) -> Result<(), QueueError>;
+    /// [`RedisQueue::resume`].
+    async fn resume(&self, lane: &Lane) -> Result<(), QueueError>;
     /// [`RedisQueue::open_in`].
     async fn open_in(
         &self,
@@ -195,6 +197,10 @@ impl Queue for RedisQueue {
 
     async fn pause(&self, lane: &Lane) -> Result<(), QueueError> {
         Self::pause(self, lane).await
+    }
+
+    async fn resume(&self, lane: &Lane) -> Result<(), QueueError> {
+        Self::resume(self, lane).await
     }
 
     async fn open_in(

@@ -134,6 +134,32 @@ impl Sweep {
         Ok(changed)
     }
 
+    /// Whether a lane is paused is what Postgres says. A Redis that took over may have missed the last
+    /// word, and a lane that it takes for paused is claimed by nobody who could find out.
+    async fn holds(&self, lost: &[Epoch]) -> anyhow::Result<()> {
+        for connection in self.connections.iter() {
+            let lane = connection.lane();
+            if !lost.iter().any(|epoch| epoch.shard == self.queue.shard_of(lane)) {
+                continue;
+            }
+            let mut parked = self.store.is_parked(connection.id).await?;
+            loop {
+                if parked {
+                    self.queue.pause(lane).await?;
+                } else {
+                    self.queue.resume(lane).await?;
+                }
+                // Somebody may have changed it meanwhile, in Postgres first.
+                let now = self.store.is_parked(connection.id).await?;
+                if now == parked {
+                    break;
+                }
+                parked = now;
+            }
+        }
+        Ok(())
+    }
+
     async fn ensure(&self, mut jobs: Vec<Job>) -> anyhow::Result<u64> {
         // One call for each lane.
         jobs.sort_by(|a, b| a.lane.cmp(&b.lane));
@@ -155,6 +181,7 @@ impl Reconcile for Sweep {
                 shards = shards.join(" "),
                 "Redis is new to us or was replaced: the index is rebuilt from Postgres"
             );
+            self.holds(&lost).await?;
             (self.rebuilding, self.position) = (lost, 0);
         }
         let mut changed = self.scans().await?;

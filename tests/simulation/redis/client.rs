@@ -245,6 +245,11 @@ impl Queue for Client {
         self.ask(move |state, _| state.redis.lanes.get_mut(&lane).unwrap().model.pause(true)).await
     }
 
+    async fn resume(&self, lane: &Lane) -> Result<(), QueueError> {
+        let lane = lane.clone();
+        self.ask(move |state, _| state.redis.lanes.get_mut(&lane).unwrap().model.pause(false)).await
+    }
+
     async fn open_in(
         &self,
         lane: &Lane,

@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use anyhow::anyhow;
+use common::queue::Keys;
 use redis::AsyncCommands;
 use sqlx::{ConnectOptions, PgPool};
 use url::Url;
@@ -23,6 +24,19 @@ impl Scene {
              return #keys",
         );
         let _: u64 = script.arg(pattern).invoke_async(&mut self.redis.clone()).await?;
+        Ok(())
+    }
+
+    /// What lies in Redis was made on another server, as after a fail-over.
+    ///
+    /// # Errors
+    ///
+    /// When Redis is away.
+    pub async fn redis_fails_over(&self) -> anyhow::Result<()> {
+        let keys = Keys::sharded(&self.config.redis.namespace, self.config.redis.shards);
+        for shard in keys.shards() {
+            let () = self.redis.clone().hset(keys.shard(shard), "index", "another").await?;
+        }
         Ok(())
     }
 
