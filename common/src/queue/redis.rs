@@ -21,6 +21,8 @@ use crate::quota::Permit;
 
 /// Jobs that one call of a script takes; longer lists are cut.
 pub(super) const JOBS_PER_CALL: usize = 200;
+/// Permits that one call of `settle.lua` takes; longer lists are cut.
+pub(super) const PERMITS_PER_CALL: usize = 200;
 
 /// The queue. Cheap to clone.
 #[derive(Clone)]

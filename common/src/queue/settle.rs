@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::answer::QueueError;
 use super::call::Call;
 use super::lease::{Outcome, PermitReport};
-use super::redis::{JOBS_PER_CALL, RedisQueue, micros, parts};
+use super::redis::{JOBS_PER_CALL, PERMITS_PER_CALL, RedisQueue, micros, parts};
 use super::{scripts, wire};
 use crate::ids::{Fence, Lane};
 use crate::job::JobId;
@@ -82,27 +82,26 @@ impl RedisQueue {
     }
 }
 
-/// Which parts go together: so many jobs at once, and each lease at most once.
+/// Which parts go together: so many jobs and permits at once, and each lease at most once.
 fn calls<'a>(settlements: &[Settlement<'a>]) -> Vec<Vec<Part<'a>>> {
     let mut calls = Vec::new();
-    let (mut call, mut room) = (Vec::<Part<'a>>::new(), JOBS_PER_CALL);
+    let mut call = Vec::<Part<'a>>::new();
+    let (mut jobs_left, mut permits_left) = (JOBS_PER_CALL, PERMITS_PER_CALL);
     for (of, &Settlement { fence, outcomes, permits }) in settlements.iter().enumerate() {
         let ids: Vec<&JobId> = outcomes.iter().map(|(id, _)| id).collect();
-        let mut ranges = parts(&ids);
-        if ranges.is_empty() {
-            ranges.push(0..0);
-        }
-        let mut permits = permits;
-        for range in ranges {
-            let outcomes = outcomes.get(range).unwrap_or_default();
+        let mut jobs = parts(&ids).into_iter();
+        let mut permits = permits.chunks(PERMITS_PER_CALL);
+        for _ in 0..jobs.len().max(permits.len()).max(1) {
+            let outcomes = jobs.next().and_then(|range| outcomes.get(range)).unwrap_or_default();
+            let permits = permits.next().unwrap_or_default();
             let is_there = call.iter().any(|part| part.settlement.fence == fence);
-            if is_there || outcomes.len() > room {
+            if is_there || outcomes.len() > jobs_left || permits.len() > permits_left {
                 calls.push(std::mem::take(&mut call));
-                room = JOBS_PER_CALL;
+                (jobs_left, permits_left) = (JOBS_PER_CALL, PERMITS_PER_CALL);
             }
-            room -= outcomes.len();
+            jobs_left -= outcomes.len();
+            permits_left -= permits.len();
             call.push(Part { of, settlement: Settlement { fence, outcomes, permits } });
-            permits = &[];
         }
     }
     calls.push(call);

@@ -7,7 +7,7 @@ use common::link::{Address, Links};
 use common::queue::{Keys, Shard};
 use redis::aio::MultiplexedConnection;
 
-use crate::processes::as_user;
+use crate::processes::{Tls, as_user};
 
 thread_local! {
     /// Stories run on the thread of their test, each in a runtime of its own.
@@ -35,6 +35,13 @@ impl Place {
     /// With one shard, where the queue has only the rights that are documented.
     pub(crate) fn as_user(url: &str) -> Self {
         Self { address: as_user(url).parse().unwrap(), ..Self::at(url) }
+    }
+
+    /// The same over TLS, where the test's own questions go the same way.
+    ///
+    /// - `admin`: who may do everything.
+    pub(crate) fn over_tls(tls: &Tls, user: &str, admin: &str) -> Self {
+        Self { address: tls.address_of(user), admin: tls.address_of(admin), shards: 1 }
     }
 
     /// Where the present test runs.

@@ -4,6 +4,9 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
+use common::link::{Address, Link};
+
+use super::sentinel::Sentinels;
 use super::server::Server;
 use super::wait_for;
 
@@ -44,6 +47,17 @@ pub(crate) fn as_user(url: &str) -> String {
         Some(path) => format!("unix://{path}?user=syncline&pass={PASSWORD}"),
         None => url.replacen("://", &format!("://syncline:{PASSWORD}@"), 1),
     }
+}
+
+/// The line for the sentinels, as documented.
+pub(crate) fn sentinels_user() -> String {
+    let line = lines("ACL SETUSER syncline-sentinel ").next().expect("it is in OPERATING.md");
+    line.replace("PASSWORD", PASSWORD)
+}
+
+/// The same address for that user.
+pub(crate) fn as_sentinels_user(url: &str) -> String {
+    format!("{url}?sentinel_user=syncline-sentinel&sentinel_password={PASSWORD}")
 }
 
 fn lines(beginning: &str) -> impl Iterator<Item = &str> {
@@ -131,6 +145,25 @@ fn the_user_can_do_nothing_else() {
 }
 
 #[test]
-fn the_sentinels_user_is_described() {
-    assert_eq!(lines("ACL SETUSER syncline-sentinel ").count(), 1);
+fn the_sentinels_user_can_ask_who_is_the_master_and_do_nothing_else() {
+    let sentinels = wait_for(Sentinels::start());
+    let url = wait_for(sentinels.url_for_users());
+    let reach = |url: &str| {
+        let address: Address = url.parse().unwrap();
+        wait_for(async { Link::new(&address, "{s0}:shard").unwrap().server().await.map(drop) })
+    };
+    reach(&url).unwrap();
+    let wrong = url.replace("sentinel_password=", "sentinel_password=not-");
+    assert!(reach(&wrong).is_err(), "the sentinels ask for it");
+    let client = redis::Client::open(sentinels.url_of_one("syncline-sentinel", PASSWORD)).unwrap();
+    wait_for(async {
+        let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+        for command in ["SENTINEL RESET *", "SENTINEL FAILOVER main", "ACL LIST", "SHUTDOWN"] {
+            let mut words = command.split(' ');
+            let mut asked = redis::cmd(words.next().unwrap());
+            let error = asked.arg(words.collect::<Vec<_>>()).exec_async(&mut connection).await;
+            let error = error.unwrap_err();
+            assert_eq!(error.code(), Some("NOPERM"), "{command}: {error}");
+        }
+    });
 }

@@ -1,6 +1,7 @@
 //! A real cluster: three masters, and a replica of the first.
 
 use super::server::Server;
+use super::tls::{Tls, words};
 use super::until;
 
 const SLOTS: u16 = 16_384;
@@ -13,7 +14,16 @@ pub(crate) struct Cluster {
 impl Cluster {
     /// - `with_replicas`: one for each master, that takes its place when it is gone.
     pub(crate) async fn start(with_replicas: bool) -> Self {
-        let settings = [
+        Self::start_with(with_replicas, None).await
+    }
+
+    /// Its nodes speak TLS, also to each other.
+    pub(crate) async fn over_tls(tls: &Tls) -> Self {
+        Self::start_with(false, Some(tls)).await
+    }
+
+    async fn start_with(with_replicas: bool, tls: Option<&Tls>) -> Self {
+        let usual = [
             "--cluster-enabled",
             "yes",
             "--cluster-node-timeout",
@@ -21,9 +31,16 @@ impl Cluster {
             "--cluster-require-full-coverage",
             "no",
         ];
+        let node = async || {
+            let mut settings = tls.map(Tls::settings).unwrap_or_default();
+            if tls.is_some() {
+                settings.extend(["--tls-cluster", "yes"].map(str::to_owned));
+            }
+            Server::start(&[&words(&settings), &usual[..]].concat()).await
+        };
         let mut masters = Vec::new();
         for _ in 0..3 {
-            masters.push(Server::start(&settings).await);
+            masters.push(node().await);
         }
         for (at, node) in (0_u16..).zip(&masters) {
             node.tell(&format!("CLUSTER SET-CONFIG-EPOCH {}", at + 1)).await;
@@ -34,11 +51,11 @@ impl Cluster {
         let mut replicas = Vec::new();
         if with_replicas {
             for _ in &masters {
-                replicas.push(Server::start(&settings).await);
+                replicas.push(node().await);
             }
         }
         for node in masters.iter().chain(&replicas).skip(1) {
-            masters[0].tell(&format!("CLUSTER MEET 127.0.0.1 {}", node.port)).await;
+            masters[0].tell(&format!("CLUSTER MEET 127.0.0.1 {}", port(node))).await;
         }
         let cluster = Self { masters, replicas };
         let all = (cluster.masters.len() + cluster.replicas.len()).to_string();
@@ -64,11 +81,17 @@ impl Cluster {
 
     pub(crate) fn url(&self) -> String {
         let nodes: Vec<String> =
-            self.nodes().map(|node| format!("127.0.0.1:{}", node.port)).collect();
-        format!("redis+cluster://{}", nodes.join(","))
+            self.nodes().map(|node| format!("127.0.0.1:{}", port(node))).collect();
+        let scheme = if self.masters[0].tls_port().is_some() { "rediss" } else { "redis" };
+        format!("{scheme}+cluster://{}", nodes.join(","))
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Server> {
         self.masters.iter().chain(&self.replicas)
     }
+}
+
+/// Where clients and other nodes find it.
+fn port(node: &Server) -> u16 {
+    node.tls_port().unwrap_or(node.port)
 }

@@ -3,11 +3,11 @@
 use std::env;
 use std::path::PathBuf;
 
-use super::access::Rights;
+use super::access::{Rights, as_user};
 use super::cluster::Cluster;
 use super::sentinel::Sentinels;
 use super::server::Server;
-use super::tls::Tls;
+use super::tls::{Tls, words};
 use super::wait_for;
 use crate::place::Place;
 use crate::stories::CONTRACT;
@@ -27,17 +27,44 @@ fn the_contract_holds_on_a_cluster_of_three_nodes() {
 #[test]
 fn the_contract_holds_behind_sentinels() {
     let sentinels = wait_for(Sentinels::start());
-    wait_for(Rights::Sentinel.give([&sentinels.master, &sentinels.replica]));
-    Place::as_user(&sentinels.url()).run(CONTRACT);
+    let url = wait_for(sentinels.url_for_users());
+    let place = Place { address: url.parse().unwrap(), ..Place::at(&sentinels.url()) };
+    place.run(CONTRACT);
+}
+
+/// Certificates for a test, where this Redis knows what to do with them.
+fn tls() -> Option<Tls> {
+    let tls = wait_for(Tls::new());
+    if tls.is_none() {
+        eprintln!("skipped: this Redis was built without TLS");
+    }
+    tls
 }
 
 #[test]
 fn the_contract_holds_over_tls_with_client_certificates() {
-    let Some(tls) = wait_for(Tls::start()) else {
-        eprintln!("skipped: this Redis was built without TLS");
-        return;
-    };
-    tls.place().run(CONTRACT);
+    let Some(tls) = tls() else { return };
+    let server = wait_for(Server::start(&words(&tls.settings())));
+    wait_for(Rights::Server.give([&server]));
+    let url = server.tls_url();
+    Place::over_tls(&tls, &as_user(&url), &url).run(CONTRACT);
+}
+
+#[test]
+fn the_contract_holds_on_a_cluster_over_tls() {
+    let Some(tls) = tls() else { return };
+    let cluster = wait_for(Cluster::over_tls(&tls));
+    wait_for(Rights::Cluster.give(&cluster.masters));
+    let url = cluster.url();
+    Place { shards: 8, ..Place::over_tls(&tls, &as_user(&url), &url) }.run(CONTRACT);
+}
+
+#[test]
+fn the_contract_holds_behind_sentinels_over_tls() {
+    let Some(tls) = tls() else { return };
+    let sentinels = wait_for(Sentinels::over_tls(&tls));
+    let url = wait_for(sentinels.url_for_users());
+    Place::over_tls(&tls, &url, &sentinels.url()).run(CONTRACT);
 }
 
 #[test]

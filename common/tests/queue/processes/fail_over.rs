@@ -10,11 +10,13 @@ use common::ids::Lane;
 use common::job::{Job, JobId, Priority};
 use common::queue::{
     Epoch, Keys, LaneBook, Ledger, Outcome, PermitReport, QueueError, QueueSettings, RedisQueue,
-    Shard,
+    Shard, Waiter,
 };
 use common::quota::{LaneLimits, Quota, RateSignal};
+use futures_util::future::join_all;
 use tokio::time::{Instant, sleep};
 
+use super::access::Rights;
 use super::cluster::Cluster;
 use super::sentinel::Sentinels;
 use super::server::Server;
@@ -27,6 +29,7 @@ const LIMIT: usize = 100;
 /// Longer than the sentinels take: what was granted before must still count afterwards.
 const WINDOW: Duration = Duration::from_secs(5);
 const LOOK_AGAIN: Duration = Duration::from_millis(20);
+const LOOK_UP: Duration = Duration::from_millis(500);
 
 fn limits() -> LaneLimits {
     let limit = u32::try_from(LIMIT).unwrap();
@@ -50,22 +53,27 @@ fn queue_at(place: &Place, lanes: &[Lane]) -> RedisQueue {
     RedisQueue::new(place.links(&keys), keys, book, settings())
 }
 
-/// A queue, the platform that it works for, and what Postgres would know.
+/// A queue, the platforms that it works for, and what Postgres would know.
 struct World {
     queue: RedisQueue,
+    lanes: Vec<Lane>,
     accepted: Mutex<Vec<Job>>,
-    done: Mutex<BTreeSet<JobId>>,
-    arrivals: Mutex<Vec<Instant>>,
+    done: Mutex<BTreeSet<(Lane, JobId)>>,
+    arrivals: Mutex<BTreeMap<Lane, Vec<Instant>>>,
     over: AtomicBool,
 }
 
 impl World {
-    /// Its lane is open and its bucket full.
-    async fn new(place: &Place) -> Self {
-        let queue = queue_at(place, &[lane(LANE)]);
-        assert!(queue.at(START).open(&lane(LANE), &[Ledger::Empty]).await.unwrap());
+    /// Its lanes are open and their buckets full.
+    async fn new(place: &Place, lanes: &[&str]) -> Self {
+        let lanes: Vec<Lane> = lanes.iter().map(|name| lane(name)).collect();
+        let queue = queue_at(place, &lanes);
+        for lane in &lanes {
+            assert!(queue.at(START).open(lane, &[Ledger::Empty]).await.unwrap());
+        }
         let world = Self {
             queue,
+            lanes,
             accepted: Mutex::default(),
             done: Mutex::default(),
             arrivals: Mutex::default(),
@@ -75,33 +83,53 @@ impl World {
         world
     }
 
+    /// So many for each lane.
     async fn accept(&self, name: &str, count: usize) {
-        let jobs: Vec<Job> = (0..count)
-            .map(|n| job(LANE, &format!("order:{name}-{n}"), Priority::Webhook))
-            .collect();
-        self.accepted.lock().unwrap().extend(jobs.clone());
-        self.queue.enqueue(&jobs).await.unwrap();
+        for lane in &self.lanes {
+            let jobs: Vec<Job> = (0..count)
+                .map(|n| job(lane.as_str(), &format!("order:{name}-{n}"), Priority::Webhook))
+                .collect();
+            self.accepted.lock().unwrap().extend(jobs.clone());
+            self.queue.enqueue(&jobs).await.unwrap();
+        }
     }
 
-    fn arrived(&self) -> usize {
-        self.arrivals.lock().unwrap().len()
+    /// Whether every lane has used its quota.
+    fn is_used_up(&self) -> bool {
+        let arrivals = self.arrivals.lock().unwrap();
+        self.lanes.iter().all(|lane| arrivals.get(lane).is_some_and(|all| all.len() >= LIMIT))
     }
 
     fn is_all_done(&self) -> bool {
         self.done.lock().unwrap().len() == self.accepted.lock().unwrap().len()
     }
 
-    /// One of the workers.
+    /// One of the workers: a loop for each shard, as a process has it.
     async fn work(&self) {
+        let shards = self.queue.keys().shards();
+        join_all(shards.map(|shard| self.work_on(shard))).await;
+    }
+
+    async fn work_on(&self, shard: Shard) {
+        let mut waiter = Waiter::new(self.queue.links(), self.queue.keys(), shard).unwrap();
         while !self.over.load(Ordering::Relaxed) {
-            if self.work_once().await.unwrap_or(0) == 0 {
-                sleep(LOOK_AGAIN).await;
+            match self.work_once(shard).await {
+                Ok((0, next)) => {
+                    // So that it is seen when all is over.
+                    let longest = next.unwrap_or(LOOK_UP).min(LOOK_UP);
+                    if waiter.wait(Some(longest)).await.is_err() {
+                        sleep(LOOK_AGAIN).await;
+                    }
+                }
+                Ok(_) => {}
+                Err(_) => sleep(LOOK_AGAIN).await,
             }
         }
     }
 
-    async fn work_once(&self) -> Result<usize, QueueError> {
-        let claimed = self.queue.claim(Shard(0), &[lane(LANE)], 4).await?;
+    /// How many batches there were, and when there may be more.
+    async fn work_once(&self, shard: Shard) -> Result<(usize, Option<Duration>), QueueError> {
+        let claimed = self.queue.claim(shard, &self.lanes, 4).await?;
         for lane in &claimed.closed {
             let generation = self.queue.epoch(lane).await?.generation;
             self.queue.open_in(lane, generation, &[Ledger::Keep]).await?;
@@ -109,15 +137,17 @@ impl World {
         let count = claimed.batches.len();
         for batch in claimed.batches {
             if Instant::now() < batch.permit.use_by {
-                self.arrivals.lock().unwrap().push(Instant::now());
+                let mut arrivals = self.arrivals.lock().unwrap();
+                arrivals.entry(batch.lane.clone()).or_default().push(Instant::now());
             }
             let ids: Vec<JobId> = batch.jobs.iter().map(|job| job.id.clone()).collect();
             let outcomes: Vec<_> = ids.iter().map(|id| (id.clone(), Outcome::Ack)).collect();
             let report = PermitReport::answered(batch.permit, RateSignal::default());
             let lost = self.queue.settle(&batch.lane, batch.fence, &outcomes, &[report]).await?;
-            self.done.lock().unwrap().extend(ids.into_iter().filter(|id| !lost.contains(id)));
+            let done = ids.into_iter().filter(|id| !lost.contains(id));
+            self.done.lock().unwrap().extend(done.map(|id| (batch.lane.clone(), id)));
         }
-        Ok(count)
+        Ok((count, claimed.next))
     }
 
     /// The scheduler.
@@ -134,7 +164,7 @@ impl World {
             if seen.name.is_none() {
                 let done = self.done.lock().unwrap().clone();
                 let mut open = self.accepted.lock().unwrap().clone();
-                open.retain(|job| !done.contains(&job.task.job_id()));
+                open.retain(|job| !done.contains(&(job.lane.clone(), job.task.job_id())));
                 self.queue.ensure(&open).await?;
                 self.queue.begin_epoch(&seen, "complete").await?;
             }
@@ -142,20 +172,34 @@ impl World {
         Ok(())
     }
 
+    /// Two workers and a scheduler, until the break, whatever it is, is over and all is done.
+    async fn work_through(&self, break_it: impl Future<Output = ()>) {
+        let end = async {
+            until("the quotas are used up", async || self.is_used_up()).await;
+            break_it.await;
+            until("all that was accepted is done", async || self.is_all_done()).await;
+            self.over.store(true, Ordering::Relaxed);
+        };
+        tokio::join!(self.work(), self.work(), self.sweep(), end);
+    }
+
     /// In no window, wherever it begins, more than the limit.
     fn assert_windows(&self) {
-        let arrivals = self.arrivals.lock().unwrap();
-        for (first, next) in arrivals.iter().zip(arrivals.iter().skip(LIMIT)) {
-            let apart = *next - *first;
-            assert!(apart > WINDOW, "{} requests within {apart:?}", LIMIT + 1);
+        for arrivals in self.arrivals.lock().unwrap().values() {
+            for (first, next) in arrivals.iter().zip(arrivals.iter().skip(LIMIT)) {
+                let apart = *next - *first;
+                assert!(apart > WINDOW, "{} requests within {apart:?}", LIMIT + 1);
+            }
         }
     }
 }
 
-/// The master is killed when the whole quota has just been used.
+/// The master is killed when the whole quota has just been used. All as users with the least rights.
 async fn work_goes_on(lags: bool) {
     let mut set = Sentinels::start().await;
-    let world = World::new(&Place::at(&set.url())).await;
+    let place =
+        Place { address: set.url_for_users().await.parse().unwrap(), ..Place::at(&set.url()) };
+    let world = World::new(&place, &[LANE]).await;
     let before = world.queue.epochs().await.unwrap();
     world.accept("early", 150).await;
     set.master.tell("WAIT 1 5000").await;
@@ -164,13 +208,7 @@ async fn work_goes_on(lags: bool) {
         set.cut_replica_off().await;
         world.accept("unheard-of", 20).await;
     }
-    let end = async {
-        until("the quota is used up", async || world.arrived() == LIMIT).await;
-        set.master.kill();
-        until("all that was accepted is done", async || world.is_all_done()).await;
-        world.over.store(true, Ordering::Relaxed);
-    };
-    tokio::join!(world.work(), world.work(), world.work(), world.sweep(), end);
+    world.work_through(async { set.master.kill() }).await;
 
     assert_eq!(set.replica.info("role").await, "master");
     world.assert_windows();
@@ -187,6 +225,34 @@ async fn when_the_master_is_killed_under_load_nothing_is_lost_and_no_window_is_o
 #[tokio::test]
 async fn a_promoted_replica_that_lacks_the_last_permits_lets_none_out_too_many() {
     work_goes_on(true).await;
+}
+
+#[tokio::test]
+async fn when_a_node_of_a_cluster_is_killed_under_load_nothing_is_lost_and_no_window_is_over_quota()
+{
+    let mut cluster = Cluster::start(true).await;
+    Rights::Cluster.give(cluster.masters.iter().chain(&cluster.replicas)).await;
+    let place = Place { shards: 4, ..Place::as_user(&cluster.url()) };
+    // One for each shard.
+    let names: Vec<String> = (0..9).map(|n| format!("klaviyo/account-{n}")).collect();
+    let keys = Keys::sharded("", 4);
+    let lanes: Vec<&str> = keys
+        .shards()
+        .map(|shard| {
+            names.iter().find(|name| keys.shard_of(&lane(name)) == shard).unwrap().as_str()
+        })
+        .collect();
+    let world = World::new(&place, &lanes).await;
+    let before = world.queue.epochs().await.unwrap();
+    world.accept("early", 130).await;
+    world.work_through(async { cluster.masters[0].kill() }).await;
+
+    world.assert_windows();
+    let after = world.queue.epochs().await.unwrap();
+    let lost =
+        before.iter().zip(&after).filter(|(before, after)| after.generation > before.generation);
+    assert!((1..4).contains(&lost.count()), "its shards count as lost, the others do not");
+    assert!(after.iter().all(|epoch| epoch.name.as_deref() == Some("complete")));
 }
 
 /// The first answer after the connection broke.

@@ -62,6 +62,39 @@ async fn a_full_redis_takes_nothing_more_and_goes_on_when_there_is_room() {
 }
 
 #[tokio::test]
+async fn a_master_without_its_replicas_takes_nothing_more_until_they_are_back() {
+    let server = Server::start(&[]).await;
+    let queue = queue_at(&server.url());
+    enqueue(&queue).await.unwrap();
+    server.tell("CONFIG SET min-replicas-to-write 1").await;
+    let fault = enqueue(&queue).await.unwrap_err();
+    assert!(matches!(fault, Fault::TooFewReplicas) && fault.may_pass());
+    assert!(fault.to_string().contains("min-replicas-to-write"), "{fault}");
+    let replica = Server::start(&["--replicaof", "127.0.0.1", &server.port.to_string()]).await;
+    until("the replica follows", async || replica.info("master_link_status").await == "up").await;
+    until("it takes jobs again", async || enqueue(&queue).await.is_ok()).await;
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_save_takes_nothing_more_and_the_remedy_is_told() {
+    let server = Server::start(&["--save", "3600", "1000"]).await;
+    let queue = queue_at(&server.url());
+    enqueue(&queue).await.unwrap();
+    // Where the file would be renamed to, there is a folder.
+    std::fs::create_dir(server.folder.path().join("dump.rdb")).unwrap();
+    server.tell("BGSAVE").await;
+    until("saving has failed", async || server.info("rdb_last_bgsave_status").await == "err").await;
+    let fault = enqueue(&queue).await.unwrap_err();
+    assert!(matches!(fault, Fault::CannotSave) && fault.may_pass());
+    assert!(fault.to_string().contains("save \"\""), "{fault}");
+    let mut quiet = redis::cmd("CONFIG");
+    let client = redis::Client::open(server.url()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let () = quiet.arg("SET").arg("save").arg("").query_async(&mut connection).await.unwrap();
+    enqueue(&queue).await.unwrap();
+}
+
+#[tokio::test]
 async fn a_redis_that_throws_keys_away_is_refused() {
     let server =
         Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await;

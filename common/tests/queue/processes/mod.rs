@@ -15,6 +15,7 @@ use std::time::Duration;
 use tokio::time::{Instant, sleep};
 
 pub(crate) use access::as_user;
+pub(crate) use tls::Tls;
 
 /// How long a condition may take to come true. Far longer than it takes.
 const PATIENCE: Duration = Duration::from_secs(30);

@@ -93,10 +93,14 @@ impl Server {
         self.child.try_wait().unwrap().is_some()
     }
 
-    /// The value of `--tls-port`.
-    pub(crate) fn tls_port(&self) -> &str {
-        let at = self.arguments.iter().position(|word| word == "--tls-port").unwrap();
-        &self.arguments[at + 1]
+    /// Where it speaks TLS.
+    pub(crate) fn tls_port(&self) -> Option<u16> {
+        let at = self.arguments.iter().position(|word| word == "--tls-port")?;
+        self.arguments[at + 1].parse().ok()
+    }
+
+    pub(crate) fn tls_url(&self) -> String {
+        format!("rediss://127.0.0.1:{}", self.tls_port().unwrap())
     }
 
     /// Asks as whoever the server takes a stranger for.
@@ -149,7 +153,7 @@ fn run(program: &Path, arguments: &[String], folder: &Path) -> Child {
 }
 
 /// A port whose neighbour for the bus of a cluster exists and is free too.
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     loop {
         let listen = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port));
         let port = listen(0).unwrap().local_addr().unwrap().port();

@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
-use common::job::Priority;
-use common::queue::{Keys, Ledger, QueueSettings, Shard, Waiter};
-use futures_util::{Stream, StreamExt};
-use redis::AsyncCommands;
-use redis::aio::MultiplexedConnection;
+use common::job::{JobId, Priority};
+use common::queue::{
+    Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Shard, Waiter,
+};
+use common::quota::{KindLimits, LaneLimits, RateSignal};
 
-use super::{KLAVIYO, SECOND, ack, claim, plenty};
+use super::monitor::{Asked, Monitor};
+use super::{KLAVIYO, SECOND, ack, claim, ids, open_queue, plenty, settle};
 use crate::{START, job, lane, queue_of};
 
 #[tokio::test]
@@ -39,47 +40,15 @@ pub(super) async fn a_waiting_check_takes_at_most_300_bytes() {
     assert!(bytes / count <= 300, "{} bytes", bytes / count);
 }
 
-/// The commands that a Redis gets for one set of keys: from outside, and inside scripts.
-struct Commands {
-    monitor: std::pin::Pin<Box<dyn Stream<Item = String> + Send>>,
-    redis: MultiplexedConnection,
-    shard: String,
-}
-
-impl Commands {
-    async fn of(redis: &MultiplexedConnection, keys: &Keys) -> Self {
-        let url = std::env::var("REDIS_URL").unwrap();
-        let monitor = redis::Client::open(url).unwrap().get_async_monitor().await.unwrap();
-        let shard = format!("{}:", keys.prefix(keys.shard_of(&lane(KLAVIYO))));
-        Self { monitor: Box::pin(monitor.into_on_message()), redis: redis.clone(), shard }
-    }
-
-    /// Those since the last call: (from outside, in scripts).
-    async fn count(&mut self) -> (u64, u64) {
-        let last = format!("{}end", self.shard);
-        let () = self.redis.exists(&last).await.unwrap();
-        let (mut outside, mut inside) = (0, 0);
-        while let Some(line) = self.monitor.next().await {
-            if line.contains(&last) {
-                break;
-            }
-            if line.contains(&self.shard) {
-                *(if line.contains(" lua] ") { &mut inside } else { &mut outside }) += 1;
-            }
-        }
-        (outside, inside)
-    }
-}
-
 #[tokio::test]
 async fn a_job_in_batches_takes_a_tenth_of_a_command_and_an_idle_round_two() {
     let (queue, redis, keys) =
         queue_of(&[(KLAVIYO, plenty(1_000))], QueueSettings::default()).await;
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let now = START + 3600 * SECOND;
-    let mut commands = Commands::of(&redis, &keys).await;
+    let mut commands = Monitor::of(&redis, &keys).await;
     commands.count().await;
-    let count = 1_000_u32;
+    let count = 1_000;
     let jobs: Vec<_> =
         (0..count).map(|n| job(KLAVIYO, &format!("profile:{n}"), Priority::Bulk)).collect();
     queue.at(now).enqueue(&jobs).await.unwrap();
@@ -88,7 +57,7 @@ async fn a_job_in_batches_takes_a_tenth_of_a_command_and_an_idle_round_two() {
     }
     let (outside, _) = commands.count().await;
     assert!(queue.depths(&lane(KLAVIYO)).await.unwrap().leased == 0, "all are done");
-    assert!(outside * 10 <= u64::from(count), "{outside} commands for {count} jobs");
+    assert!(outside * 10 <= count, "{outside} commands for {count} jobs");
 
     // What an idle worker does again and again: it claims, and waits for up to five seconds. So it
     // sends two commands in five seconds.
@@ -108,7 +77,7 @@ async fn a_batch_that_was_left_alone_is_acknowledged_without_a_look_at_its_jobs(
         queue_of(&[(KLAVIYO, plenty(1_000))], QueueSettings::default()).await;
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let now = START + 3600 * SECOND;
-    let mut commands = Commands::of(&redis, &keys).await;
+    let mut commands = Monitor::of(&redis, &keys).await;
     let jobs: Vec<_> =
         (0..100).map(|n| job(KLAVIYO, &format!("profile:{n}"), Priority::Bulk)).collect();
     let one = [job(KLAVIYO, "order:1", Priority::Bulk)];
@@ -128,58 +97,222 @@ async fn a_batch_that_was_left_alone_is_acknowledged_without_a_look_at_its_jobs(
     assert!(costs[2] > costs[1] && costs[3] == costs[1], "{costs:?}");
 }
 
+fn orders(numbers: std::ops::Range<u32>, priority: Priority) -> Vec<common::job::Job> {
+    numbers.map(|n| job(KLAVIYO, &format!("order:{n}"), priority)).collect()
+}
+
 #[tokio::test]
-async fn a_claim_costs_the_same_with_ten_thousand_lanes() {
-    let names: Vec<String> = (0..100).map(|n| format!("klaviyo/n{n}")).collect();
-    let mut costs = Vec::new();
-    for (runnable, others) in [(10, 0), (100, 9_900)] {
-        let lanes: Vec<_> =
-            names.iter().take(runnable).map(|name| (name.as_str(), plenty(100))).collect();
-        let (queue, mut redis, keys) = queue_of(&lanes, QueueSettings::default()).await;
-        for (name, _) in &lanes {
-            queue.at(START).open(&lane(name), &[Ledger::Empty]).await.unwrap();
-        }
-        let now = START + 3600 * SECOND;
-        for (name, _) in &lanes {
-            let jobs: Vec<_> =
-                (0..9).map(|n| job(name, &format!("order:{n}"), Priority::Bulk)).collect();
-            queue.at(now).enqueue(&jobs).await.unwrap();
-        }
-        // Lanes that wait for their quota.
-        let waiting: Vec<(u64, String)> =
-            (0..others).map(|n| (now + n * SECOND + 1, format!("klaviyo/w{n}"))).collect();
-        if !waiting.is_empty() {
-            let () = redis.zadd_multiple(keys.lanes(Shard(0)), &waiting).await.unwrap();
-        }
-        let due = queue.at(now).claim(Shard(0), &[], 1).await.unwrap().due;
-        let asked: Vec<_> = due.iter().map(|name| name.parse().unwrap()).collect();
-        assert_eq!(asked.len(), 8);
-        let mut commands = Commands::of(&redis, &keys).await;
-        commands.count().await;
-        for _ in 0..5 {
-            assert_eq!(queue.at(now).claim(Shard(0), &asked, 8).await.unwrap().batches.len(), 8);
-        }
-        costs.push(commands.count().await);
+async fn a_claim_wakes_a_hundred_delayed_jobs_and_the_next_one_more() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1_000))]).await;
+    let jobs: Vec<_> =
+        (0..250).map(|n| job(KLAVIYO, &format!("profile:{n}"), Priority::Bulk)).collect();
+    queue.at(now).enqueue(&jobs).await.unwrap();
+    let later = Outcome::Again { after: Duration::from_secs(10), round: 1 };
+    for batch in claim(&queue, now, 16).await.batches {
+        settle(&queue, now, &batch, later, RateSignal::default()).await;
     }
-    // Each of them is at most logarithmic in the number of lanes.
+    let now = now + 10 * SECOND;
+    for (woken, left) in [(100, 150), (100, 50), (50, 0)] {
+        let batch = claim(&queue, now, 1).await.batches.remove(0);
+        assert_eq!(batch.jobs.len(), woken);
+        assert_eq!(queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().delayed, left);
+        ack(&queue, now, &batch).await;
+    }
+}
+
+#[tokio::test]
+async fn a_claim_puts_a_hundred_jobs_back_whose_leases_ran_out_and_the_next_one_more() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1_000))]).await;
+    queue.at(now).enqueue(&orders(0..250, Priority::Bulk)).await.unwrap();
+    for left in [186, 122, 58, 0] {
+        assert!(!claim(&queue, now, 64).await.batches.is_empty());
+        assert_eq!(queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().ready[2], left);
+    }
+    let now = now + 61 * SECOND;
+    for (reaped, leased) in [(100, 151), (100, 52), (50, 3)] {
+        let claimed = claim(&queue, now, 1).await;
+        assert_eq!((claimed.reaped, claimed.batches.len()), (reaped, 1));
+        assert_eq!(queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().leased, leased);
+    }
+}
+
+/// The commands inside a claim of one batch when these wait.
+async fn cost_of_a_claim(limits: LaneLimits, jobs: &[common::job::Job]) -> (Vec<String>, usize) {
+    let (queue, redis, keys) = queue_of(&[(KLAVIYO, limits)], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 3600 * SECOND;
+    for (at, job) in (now..).zip(jobs) {
+        queue.at(at).enqueue(std::slice::from_ref(job)).await.unwrap();
+    }
+    let mut monitor = Monitor::of(&redis, &keys).await;
+    monitor.count().await;
+    let batch = claim(&queue, now + SECOND, 1).await.batches.remove(0);
+    (ids(&batch).into_iter().map(str::to_owned).collect(), monitor.count().await.1)
+}
+
+#[tokio::test]
+async fn a_claim_looks_at_64_kinds_and_at_the_others_when_these_are_done() {
+    let kinds =
+        |count| (0..count).map(|n| job(KLAVIYO, &format!("kind-{n:03}:1"), Priority::Webhook));
+    let (_, few) = cost_of_a_claim(plenty(1_000), &kinds(65).collect::<Vec<_>>()).await;
+    let (_, many) = cost_of_a_claim(plenty(1_000), &kinds(300).collect::<Vec<_>>()).await;
+    assert_eq!(few, many);
+
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1_000))]).await;
+    queue.at(now).enqueue(&kinds(100).collect::<Vec<_>>()).await.unwrap();
+    assert_eq!(claim(&queue, now, 64).await.batches.len(), 64);
+    assert_eq!(claim(&queue, now, 64).await.batches.len(), 36);
+}
+
+#[tokio::test]
+async fn a_batch_is_filled_from_the_first_of_its_kind_and_not_from_thousands() {
+    let limits = LaneLimits {
+        kinds: [("attendee".to_owned(), KindLimits { batch: 50, cost: 1, quotas: vec![0] })].into(),
+        ..plenty(1_000)
+    };
+    let mut costs = Vec::new();
+    for others in [600, 1_200] {
+        let others = (0..others).map(|n| format!("attendee:2/{n}"));
+        let all = ["attendee:1/a".to_owned()].into_iter().chain(others);
+        let all: Vec<_> = all.chain(["attendee:1/b".to_owned()]).collect();
+        let jobs: Vec<_> = all.iter().map(|id| job(KLAVIYO, id, Priority::Bulk)).collect();
+        let (batch, cost) = cost_of_a_claim(limits.clone(), &jobs).await;
+        assert_eq!(batch, ["attendee:1/a"], "the other one of its group stands too far behind");
+        costs.push(cost);
+    }
     assert_eq!(costs[0], costs[1]);
 }
 
 #[tokio::test]
-async fn thousands_of_lanes_are_counted_in_their_order() {
-    let names: Vec<String> = (0..500).map(|n| format!("klaviyo/n{n}")).collect();
-    let lanes: Vec<_> = names.iter().map(|name| (name.as_str(), plenty(100))).collect();
-    let (queue, _, _) = queue_of(&lanes, QueueSettings::default()).await;
-    for (n, name) in names.iter().enumerate().step_by(50) {
-        let at = START + u64::try_from(n).unwrap();
-        queue.at(at).enqueue(&[job(name, "order:1", Priority::Manual)]).await.unwrap();
+async fn a_person_is_told_of_a_place_far_behind_at_a_bounded_cost() {
+    let (queue, redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(1_000))], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 3600 * SECOND;
+    let jobs: Vec<_> =
+        (0..4_000).map(|n| job(KLAVIYO, &format!("profile:{n:04}"), Priority::Bulk)).collect();
+    queue.at(now).enqueue(&jobs).await.unwrap();
+    let mut monitor = Monitor::of(&redis, &keys).await;
+    let mut costs = Vec::new();
+    for place in [1_500, 3_900] {
+        monitor.count().await;
+        let id = JobId::from(format!("profile:{place}").as_str());
+        let explained = queue.at(now).explain(&lane(KLAVIYO), &id).await.unwrap();
+        costs.push(monitor.count().await.1);
+        assert_eq!(explained.job.unwrap().held, Held::Ready { ahead: place, more_urgent: 0 });
+        assert!(!explained.exact);
     }
-    let all: Vec<_> = names.iter().map(|name| lane(name)).collect();
-    let depths = queue.at(START + 1_000).depths_of(&all).await.unwrap();
-    for (n, depths) in depths.iter().enumerate() {
-        let waits = n % 50 == 0;
-        assert_eq!(depths.ready, [0, u64::from(waits), 0, 0]);
-        let age = if waits { 1_000 - u64::try_from(n).unwrap() } else { 0 };
-        assert_eq!(depths.oldest, Duration::from_micros(age));
+    assert_eq!(costs[0], costs[1]);
+}
+
+#[tokio::test]
+async fn more_permits_than_a_call_takes_are_settled_with_several() {
+    let (queue, redis, keys) =
+        queue_of(&[(KLAVIYO, plenty(1_000))], QueueSettings::default()).await;
+    queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
+    let now = START + 3600 * SECOND;
+    let queue = queue.at(now);
+    queue.enqueue(&orders(0..1, Priority::Bulk)).await.unwrap();
+    let batch = claim(&queue, now, 1).await.batches.remove(0);
+    let mut permits = vec![PermitReport::unused(batch.permit)];
+    for _ in 0..449 {
+        let permit = queue.acquire(&lane(KLAVIYO), "order", Priority::Webhook).await.unwrap();
+        permits.push(PermitReport::unused(permit.unwrap()));
     }
+    let ledger = keys.ledger(&lane(KLAVIYO), "steady");
+    let slots = async || {
+        redis::cmd("ZCARD").arg(&ledger).query_async::<usize>(&mut redis.clone()).await.unwrap()
+    };
+    assert_eq!(slots().await, 450);
+    let mut monitor = Monitor::of(&redis, &keys).await;
+    monitor.count().await;
+    let outcomes = [(batch.jobs[0].id.clone(), Outcome::Ack)];
+    assert!(queue.settle(&batch.lane, batch.fence, &outcomes, &permits).await.unwrap().is_empty());
+    assert_eq!(monitor.count().await.0, 3);
+    assert_eq!(slots().await, 0, "all are given back");
+}
+
+/// Everything that can be asked, with whatever there is to touch.
+async fn all_operations(queue: &RedisQueue, now: u64) {
+    let (name, at) = (lane(KLAVIYO), |seconds: u64| queue.at(now + seconds * SECOND));
+    let lanes = std::slice::from_ref(&name);
+    let urgent = [job(KLAVIYO, "profile:1", Priority::Webhook)];
+    at(0).enqueue(&orders(0..9, Priority::SpotCheck)).await.unwrap();
+    at(0).enqueue(&orders(5..7, Priority::Webhook)).await.unwrap();
+    at(0).enqueue(&urgent).await.unwrap();
+    at(0).ensure(&urgent).await.unwrap();
+    let mut batches = at(0).claim(Shard(0), lanes, 9).await.unwrap().batches;
+    at(0).enqueue(&orders(0..2, Priority::Webhook)).await.unwrap();
+    at(0).enqueue(&orders(20..22, Priority::Bulk)).await.unwrap();
+    batches.extend(at(0).claim_urgent(Shard(0), lanes, 9).await.unwrap().batches);
+    let platforms = ["patreon".to_owned()];
+    let more = at(0).claim_without(Shard(0), lanes, 9, &platforms).await.unwrap();
+    for leased in &more.batches {
+        at(0).explain(&name, &leased.jobs[0].id).await.unwrap();
+        at(0).extend(&name, leased.fence, std::slice::from_ref(&leased.jobs[0].id)).await.unwrap();
+    }
+    let after = Duration::from_secs(5);
+    let outcomes = [
+        Outcome::Ack,
+        Outcome::Again { after, round: 1 },
+        Outcome::Nack { after },
+        Outcome::Defer { after },
+        Outcome::Bury,
+    ];
+    for (batch, outcome) in batches.iter().zip(outcomes.iter().cycle()) {
+        let signal = RateSignal {
+            remaining: Some((900, after)),
+            refused_for: Some(Duration::from_millis(1)),
+            ..RateSignal::default()
+        };
+        settle(queue, now, batch, *outcome, signal).await;
+    }
+    let permit = at(0).acquire(&name, "order", Priority::Bulk).await.unwrap();
+    let unused: Vec<_> = permit.into_iter().map(PermitReport::unused).collect();
+    at(0).observe(&name, &unused).await.unwrap();
+    at(0).freeze(&name, after).await.unwrap();
+    at(0).thaw(&name).await.unwrap();
+    at(0).pause(&name).await.unwrap();
+    at(0).resume(&name).await.unwrap();
+    for order in orders(0..30, Priority::Bulk) {
+        at(0).explain(&name, &order.task.job_id()).await.unwrap();
+    }
+    at(0).depths(&name).await.unwrap();
+    at(0).postpone(Shard(0), KLAVIYO, after).await.unwrap();
+    // Leases run out, and what was delayed comes due.
+    at(100).claim(Shard(0), lanes, 3).await.unwrap();
+    let seen = at(100).epochs().await.unwrap().remove(0);
+    at(100).begin_epoch(&seen, "complete").await.unwrap();
+    at(100).epoch(&name).await.unwrap();
+    at(100).forget(Shard(0), KLAVIYO).await.unwrap();
+}
+
+/// A cluster finds a script's node by its keys: one that it does not name may lie elsewhere.
+#[tokio::test]
+async fn no_script_touches_a_key_that_its_caller_did_not_name() {
+    let mut steps = plenty(5_000);
+    steps.quotas[0].window = Duration::from_hours(24);
+    let (mut scripts, mut commands) = (std::collections::BTreeSet::new(), 0);
+    for limits in [plenty(1_000), steps] {
+        let (queue, redis, keys) = queue_of(&[(KLAVIYO, limits)], QueueSettings::default()).await;
+        let mut monitor = Monitor::of(&redis, &keys).await;
+        let sent = Ledger::Sent(vec![Duration::from_secs(9); 5]);
+        queue.at(START).open(&lane(KLAVIYO), &[sent]).await.unwrap();
+        all_operations(&queue, START + 3 * 86_400 * SECOND).await;
+        let mut named: Vec<String> = Vec::new();
+        for Asked { by_script, words } in monitor.asked().await {
+            if by_script {
+                // Each takes one key, in front.
+                assert!(named.contains(&words[1]), "{words:?}, of {named:?}");
+                commands += 1;
+            } else {
+                assert_eq!(words[0].to_uppercase(), "EVALSHA");
+                let count: usize = words[2].parse().unwrap();
+                named = words[3..3 + count].to_vec();
+                scripts.insert(words[1].clone());
+            }
+        }
+    }
+    assert_eq!(scripts.len(), 11, "all of them ran");
+    assert!(commands > 300);
 }

@@ -4,6 +4,8 @@ mod bounds;
 mod jobs;
 mod leases;
 mod ledgers;
+mod many_lanes;
+mod monitor;
 mod order;
 mod quotas;
 mod waking;
