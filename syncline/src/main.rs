@@ -78,8 +78,7 @@ enum Command {
     Sync(sync::Arguments),
     /// Look at single records now, before all bulk work.
     Check(check::Arguments),
-    /// Hold all work of a connection, until `resume`. Redis remembers it; what must survive the
-    /// loss of Redis is `connections park`.
+    /// Hold all work of a connection, until `resume`, also over a loss of Redis.
     Pause(hold::Arguments),
     /// End a pause.
     Resume(hold::Arguments),

@@ -2,7 +2,8 @@
 //!
 //! A quota is enforced by two parts in one script: the token *bucket* paces, the *ledger* proves
 //! that no window ever sees more than the limit (see `docs/queue.md`). This module has the words;
-//! the arithmetic is in `queue/lua/quota.lua` and, once more and independently, in `queue::model`.
+//! the arithmetic is in `queue/lua/` (`grant.lua`, `ledger.lua`, `answer.lua`) and, once more and
+//! independently, in `queue::model`.
 
 mod floors;
 mod limits;
