@@ -122,17 +122,27 @@ async fn a_claim_wakes_a_hundred_delayed_jobs_and_the_next_one_more() {
 
 #[tokio::test]
 async fn a_claim_puts_a_hundred_jobs_back_whose_leases_ran_out_and_the_next_one_more() {
-    let (queue, now) = open_queue(&[(KLAVIYO, plenty(1_000))]).await;
-    queue.at(now).enqueue(&orders(0..250, Priority::Bulk)).await.unwrap();
-    for left in [186, 122, 58, 0] {
-        assert!(!claim(&queue, now, 64).await.batches.is_empty());
-        assert_eq!(queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().ready[2], left);
-    }
-    let now = now + 61 * SECOND;
-    for (reaped, leased) in [(100, 151), (100, 52), (50, 3)] {
-        let claimed = claim(&queue, now, 1).await;
-        assert_eq!((claimed.reaped, claimed.batches.len()), (reaped, 1));
-        assert_eq!(queue.at(now).depths(&lane(KLAVIYO)).await.unwrap().leased, leased);
+    // Each under a lease of its own, and in batches of a hundred.
+    for (kind, most) in [("order", 1), ("profile", 100)] {
+        let (queue, now) = open_queue(&[(KLAVIYO, plenty(1_000))]).await;
+        let jobs: Vec<_> =
+            (0..250).map(|n| job(KLAVIYO, &format!("{kind}:{n}"), Priority::Bulk)).collect();
+        queue.at(now).enqueue(&jobs).await.unwrap();
+        let depths = async |at| queue.at(at).depths(&lane(KLAVIYO)).await.unwrap();
+        while depths(now).await.ready[2] > 0 {
+            assert!(!claim(&queue, now, 64).await.batches.is_empty());
+        }
+        let (now, mut leased) = (now + 61 * SECOND, 250_u64);
+        for reaped in [100, 100, 50] {
+            let claimed = claim(&queue, now, 1).await;
+            let again = claimed.batches[0].jobs.len();
+            assert_eq!(
+                (claimed.reaped, again),
+                (reaped, most.min(usize::try_from(reaped).unwrap()))
+            );
+            leased = leased - reaped + u64::try_from(again).unwrap();
+            assert_eq!(depths(now).await.leased, leased);
+        }
     }
 }
 

@@ -107,6 +107,7 @@ pub(crate) const CONTRACT: &[fn()] = &[
     order::lanes_take_turns,
     order::one_claim_takes_single_jobs_of_several_kinds_as_they_came,
     order::a_lane_takes_what_another_leaves_of_a_claim,
+    order::a_lane_that_is_named_twice_hands_out_each_job_once,
     order::a_paused_lane_rests_and_goes_on_where_it_was,
     order::an_unknown_lane_is_an_error_that_names_it,
     quotas::the_last_tokens_of_a_bucket_are_left_to_webhooks_and_people,

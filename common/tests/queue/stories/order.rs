@@ -121,6 +121,20 @@ pub(super) async fn a_lane_takes_what_another_leaves_of_a_claim() {
 }
 
 #[tokio::test]
+pub(super) async fn a_lane_that_is_named_twice_hands_out_each_job_once() {
+    let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
+    for n in 0..3 {
+        let hook = job(KLAVIYO, &format!("order:{n}"), Priority::Webhook);
+        queue.at(now).enqueue(&[hook]).await.unwrap();
+    }
+    let shard = queue.keys().shard_of(&lane(KLAVIYO));
+    let twice = [lane(KLAVIYO), lane(KLAVIYO)];
+    let batches = queue.at(now).claim(shard, &twice, 9).await.unwrap().batches;
+    let claimed: Vec<_> = batches.iter().flat_map(ids).collect();
+    assert_eq!(claimed, ["order:0", "order:1", "order:2"]);
+}
+
+#[tokio::test]
 pub(super) async fn a_paused_lane_rests_and_goes_on_where_it_was() {
     let (queue, now) = open_queue(&[(KLAVIYO, plenty(100))]).await;
     queue.at(now).enqueue(&[job(KLAVIYO, "order:1", Priority::Manual)]).await.unwrap();
