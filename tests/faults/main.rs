@@ -5,6 +5,8 @@
 #[cfg(test)]
 mod chaos;
 #[cfg(test)]
+mod fail_over;
+#[cfg(test)]
 mod leadership;
 #[cfg(test)]
 mod offers;

@@ -48,7 +48,7 @@ const MODULES: [(&str, &[&str]); 16] = [
 ];
 
 /// Crates, and which of ours each may depend on. `tests` and `xtask` may use all.
-const CRATES: [(&str, &[&str]); 7] = [
+const CRATES: [(&str, &[&str]); 8] = [
     ("common", &[]),
     // Written from the platforms' documents, so that a misreading in an adapter is not mirrored.
     ("simulator", &[]),
@@ -57,6 +57,8 @@ const CRATES: [(&str, &[&str]); 7] = [
     ("ingress", &["common"]),
     ("console", &["common"]),
     ("syncline", &["common"]),
+    // Used by tests alone, also those of common.
+    ("tests/redis_servers", &[]),
 ];
 
 /// The only way out; what stands in for the platforms sends webhooks and has a way of its own.

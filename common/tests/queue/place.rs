@@ -7,7 +7,9 @@ use common::link::{Address, Links};
 use common::queue::{Keys, Shard};
 use redis::aio::MultiplexedConnection;
 
-use crate::processes::{Tls, as_user};
+use redis_servers::{Tls, as_user};
+
+use crate::processes::address_of;
 
 thread_local! {
     /// Stories run on the thread of their test, each in a runtime of its own.
@@ -41,7 +43,7 @@ impl Place {
     ///
     /// - `admin`: who may do everything.
     pub(crate) fn over_tls(tls: &Tls, user: &str, admin: &str) -> Self {
-        Self { address: tls.address_of(user), admin: tls.address_of(admin), shards: 1 }
+        Self { address: address_of(tls, user), admin: address_of(tls, admin), shards: 1 }
     }
 
     /// Where the present test runs.

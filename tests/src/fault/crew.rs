@@ -134,7 +134,21 @@ impl Crew {
     ///
     /// When anything does not start.
     pub async fn start_with(db: PgPool, settings: &str) -> anyhow::Result<Self> {
-        let mut crew = Self::ashore(db, None, settings).await?;
+        let mut crew = Self::ashore(db, None, None, settings).await?;
+        crew.board().await?;
+        Ok(crew)
+    }
+
+    /// All processes, with another Redis than the crew's own: a Sentinel set or a cluster.
+    ///
+    /// - `redis_url`: as `redis.url`.
+    /// - `settings`: sections laid over the usual ones, as TOML.
+    ///
+    /// # Errors
+    ///
+    /// When anything does not start.
+    pub async fn start_at(db: PgPool, redis_url: &str, settings: &str) -> anyhow::Result<Self> {
+        let mut crew = Self::ashore(db, None, Some(redis_url.to_owned()), settings).await?;
         crew.board().await?;
         Ok(crew)
     }
@@ -152,7 +166,7 @@ impl Crew {
             bail!("the address has a port");
         }
         let db = postgres.migrated(url.into()).await?;
-        let mut crew = Self::ashore(db, Some((postgres, behind)), settings).await?;
+        let mut crew = Self::ashore(db, Some((postgres, behind)), None, settings).await?;
         crew.board().await?;
         Ok(crew)
     }
@@ -160,6 +174,7 @@ impl Crew {
     async fn ashore(
         db: PgPool,
         own: Option<(OwnPostgres, Way)>,
+        redis_url: Option<String>,
         settings: &str,
     ) -> anyhow::Result<Self> {
         let redis = OwnRedis::start().await?;
@@ -169,6 +184,7 @@ impl Crew {
             settings: crate::scene::merge(SETTINGS, settings)?,
             klaviyo: KLAVIYO_QUOTAS.to_owned(),
             eventbrite: EVENTBRITE_QUOTAS.to_owned(),
+            redis_url,
             redis: Some(to_redis.address()),
             postgres: Some(to_postgres.address()),
             ..Setup::default()

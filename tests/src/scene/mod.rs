@@ -68,8 +68,12 @@ impl Scene {
             &setup.connections(),
         )?;
         let redis_url = std::env::var("REDIS_URL").context("REDIS_URL: run cargo xtask test")?;
+        let of_fleet = match &setup.redis_url {
+            Some(url) => url.clone(),
+            None => by_way_of(setup.redis, &redis_url)?,
+        };
         let environment = vec![
-            ("SYNCLINE__REDIS__URL".to_owned(), by_way_of(setup.redis, &redis_url)?),
+            ("SYNCLINE__REDIS__URL".to_owned(), of_fleet),
             ("SYNCLINE__REDIS__NAMESPACE".to_owned(), Uuid::now_v7().to_string()),
             ("SYNCLINE__POSTGRES__URL".to_owned(), by_way_of(setup.postgres, &database_url(&db))?),
         ];

@@ -21,6 +21,8 @@ pub struct Setup {
     pub patreon: String,
     /// Keys of the Discord connection.
     pub discord: String,
+    /// An address of a Redis of the story's own, in place of the usual one.
+    pub redis_url: Option<String>,
     /// Where the fleet finds Redis, when not where it is: a way to it that a story can close.
     pub redis: Option<SocketAddr>,
     /// The same for Postgres.
@@ -77,6 +79,7 @@ impl Setup {
                 confirm_after = []
                 young = "0s""#
                 .to_owned(),
+            redis_url: None,
             redis: None,
             postgres: None,
         }

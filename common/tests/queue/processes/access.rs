@@ -6,63 +6,9 @@ use std::path::Path;
 
 use common::link::{Address, Link};
 
-use super::sentinel::Sentinels;
-use super::server::Server;
+use redis_servers::{PASSWORD, Rights, Sentinels, Server, as_user, lines};
+
 use super::wait_for;
-
-const OPERATING: &str = include_str!("../../../../docs/OPERATING.md");
-const PASSWORD: &str = "an-example-password";
-
-/// The line for one server, or that for the nodes of a cluster, or for servers behind sentinels.
-pub(crate) enum Rights {
-    Server,
-    Cluster,
-    Sentinel,
-}
-
-impl Rights {
-    /// As documented, for the namespaces of tests.
-    fn line(&self) -> String {
-        let line = lines("ACL SETUSER syncline ").next().expect("the line is in OPERATING.md");
-        let more = match self {
-            Self::Server => "",
-            Self::Cluster => " +cluster|keyslot +cluster|slots",
-            Self::Sentinel => " +role",
-        };
-        assert!(OPERATING.contains(more.trim()), "OPERATING.md has {more}");
-        line.replace("PASSWORD", PASSWORD).replace("~{s", "~{*s") + more
-    }
-
-    /// Makes the user on these servers.
-    pub(crate) async fn give(&self, servers: impl IntoIterator<Item = &Server>) {
-        for server in servers {
-            server.tell(&self.line()).await;
-        }
-    }
-}
-
-/// The same address for the user.
-pub(crate) fn as_user(url: &str) -> String {
-    match url.strip_prefix("unix://") {
-        Some(path) => format!("unix://{path}?user=syncline&pass={PASSWORD}"),
-        None => url.replacen("://", &format!("://syncline:{PASSWORD}@"), 1),
-    }
-}
-
-/// The line for the sentinels, as documented.
-pub(crate) fn sentinels_user() -> String {
-    let line = lines("ACL SETUSER syncline-sentinel ").next().expect("it is in OPERATING.md");
-    line.replace("PASSWORD", PASSWORD)
-}
-
-/// The same address for that user.
-pub(crate) fn as_sentinels_user(url: &str) -> String {
-    format!("{url}?sentinel_user=syncline-sentinel&sentinel_password={PASSWORD}")
-}
-
-fn lines(beginning: &str) -> impl Iterator<Item = &str> {
-    OPERATING.lines().map(str::trim).filter(move |line| line.starts_with(beginning))
-}
 
 #[test]
 fn the_user_has_the_commands_of_the_scripts_and_hardly_any_other() {

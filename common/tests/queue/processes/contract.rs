@@ -3,11 +3,8 @@
 use std::env;
 use std::path::PathBuf;
 
-use super::access::{Rights, as_user};
-use super::cluster::Cluster;
-use super::sentinel::Sentinels;
-use super::server::Server;
-use super::tls::{Tls, words};
+use redis_servers::{Cluster, Rights, Sentinels, Server, Tls, as_user, words};
+
 use super::wait_for;
 use crate::place::Place;
 use crate::stories::CONTRACT;

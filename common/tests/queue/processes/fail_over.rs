@@ -14,13 +14,9 @@ use common::queue::{
 };
 use common::quota::{LaneLimits, Quota, RateSignal};
 use futures_util::future::join_all;
+use redis_servers::{Cluster, Rights, Sentinels, Server, until};
 use tokio::time::{Instant, sleep};
 
-use super::access::Rights;
-use super::cluster::Cluster;
-use super::sentinel::Sentinels;
-use super::server::Server;
-use super::until;
 use crate::place::Place;
 use crate::{START, claim_from_all, job, lane};
 

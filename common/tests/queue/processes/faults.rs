@@ -6,10 +6,8 @@ use common::job::Priority;
 use common::link::{Address, Fault, Link};
 use common::queue::{Keys, LaneBook, QueueError, QueueSettings, RedisQueue};
 
-use super::cluster::Cluster;
-use super::sentinel::Sentinels;
-use super::server::{Server, program};
-use super::until;
+use redis_servers::{Cluster, Sentinels, Server, program, until};
+
 use crate::place::Place;
 use crate::{job, lane};
 

@@ -6,8 +6,8 @@ use std::time::Duration;
 use common::job::{Job, Priority};
 use common::queue::{Keys, LaneBook, Ledger, QueueSettings, RedisQueue, Shard, Waiter};
 use common::quota::{LaneLimits, Quota};
+use redis_servers::Server;
 
-use super::server::Server;
 use crate::place::Place;
 use crate::{START, claim_from_all, job, lane};
 

@@ -1,28 +1,33 @@
 //! A real Sentinel set: a master, its replica, three sentinels.
 
-use super::access::{Rights, as_sentinels_user, as_user, sentinels_user};
+use super::rights::{Rights, as_sentinels_user, as_user, sentinels_user};
 use super::server::Server;
 use super::tls::{Tls, words};
 use super::until;
 
 /// What the sentinels call the master.
-pub(crate) const NAME: &str = "main";
+const NAME: &str = "main";
 
-pub(crate) struct Sentinels {
-    pub(crate) master: Server,
-    pub(crate) replica: Server,
+/// A master, its replica, and three sentinels that watch them.
+#[derive(Debug)]
+pub struct Sentinels {
+    /// As they are at the start.
+    pub master: Server,
+    /// As they are at the start.
+    pub replica: Server,
     /// With the port for clients.
     watching: Vec<(Server, u16)>,
     scheme: &'static str,
 }
 
 impl Sentinels {
-    pub(crate) async fn start() -> Self {
+    /// Waits until they know each other.
+    pub async fn start() -> Self {
         Self::start_with(None).await
     }
 
     /// All of them speak TLS, also to each other.
-    pub(crate) async fn over_tls(tls: &Tls) -> Self {
+    pub async fn over_tls(tls: &Tls) -> Self {
         Self::start_with(Some(tls)).await
     }
 
@@ -64,23 +69,25 @@ impl Sentinels {
         Self { master, replica, watching, scheme }
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Of the master, as the sentinels know it.
+    pub fn url(&self) -> String {
         self.url_of(NAME)
     }
 
-    pub(crate) fn url_of(&self, name: &str) -> String {
+    /// Of a master of another name.
+    pub fn url_of(&self, name: &str) -> String {
         let all: Vec<String> =
             self.watching.iter().map(|(_, port)| format!("127.0.0.1:{port}")).collect();
         format!("{}+sentinel://{}/{name}", self.scheme, all.join(","))
     }
 
     /// Of one sentinel, for a user that it has.
-    pub(crate) fn url_of_one(&self, user: &str, password: &str) -> String {
+    pub fn url_of_one(&self, user: &str, password: &str) -> String {
         format!("redis://{user}:{password}@127.0.0.1:{}", self.watching[0].1)
     }
 
     /// Makes both users, that of the servers and that of the sentinels. Returns the address for them.
-    pub(crate) async fn url_for_users(&self) -> String {
+    pub async fn url_for_users(&self) -> String {
         Rights::Sentinel.give([&self.master, &self.replica]).await;
         for (sentinel, _) in &self.watching {
             sentinel.tell(&sentinels_user()).await;
@@ -89,7 +96,7 @@ impl Sentinels {
     }
 
     /// From now on nothing reaches the replica, which the sentinels would promote all the same.
-    pub(crate) async fn cut_replica_off(&self) {
+    pub async fn cut_replica_off(&self) {
         self.master.tell("ACL SETUSER follower off").await;
         self.master.tell("CLIENT KILL TYPE replica").await;
         until("the replica notices", async || {

@@ -1,4 +1,4 @@
-//! A real cluster: three masters, and a replica of the first.
+//! A real cluster: three masters, and replicas.
 
 use super::server::Server;
 use super::tls::{Tls, words};
@@ -6,19 +6,23 @@ use super::until;
 
 const SLOTS: u16 = 16_384;
 
-pub(crate) struct Cluster {
-    pub(crate) masters: Vec<Server>,
-    pub(crate) replicas: Vec<Server>,
+/// A cluster of three masters.
+#[derive(Debug)]
+pub struct Cluster {
+    /// Three, as they are at the start.
+    pub masters: Vec<Server>,
+    /// None, or one for each.
+    pub replicas: Vec<Server>,
 }
 
 impl Cluster {
     /// - `with_replicas`: one for each master, that takes its place when it is gone.
-    pub(crate) async fn start(with_replicas: bool) -> Self {
+    pub async fn start(with_replicas: bool) -> Self {
         Self::start_with(with_replicas, None).await
     }
 
     /// Its nodes speak TLS, also to each other.
-    pub(crate) async fn over_tls(tls: &Tls) -> Self {
+    pub async fn over_tls(tls: &Tls) -> Self {
         Self::start_with(false, Some(tls)).await
     }
 
@@ -79,14 +83,16 @@ impl Cluster {
         cluster
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// All its nodes.
+    pub fn url(&self) -> String {
         let nodes: Vec<String> =
             self.nodes().map(|node| format!("127.0.0.1:{}", port(node))).collect();
         let scheme = if self.masters[0].tls_port().is_some() { "rediss" } else { "redis" };
         format!("{scheme}+cluster://{}", nodes.join(","))
     }
 
-    fn nodes(&self) -> impl Iterator<Item = &Server> {
+    /// Masters, and replicas behind them.
+    pub fn nodes(&self) -> impl Iterator<Item = &Server> {
         self.masters.iter().chain(&self.replicas)
     }
 }

@@ -15,33 +15,37 @@ use super::until;
 const BUS: u16 = 10_000;
 
 /// The program that `cargo xtask test` found, else the one on PATH.
-pub(crate) fn program() -> PathBuf {
+pub fn program() -> PathBuf {
     env::var_os("SYNCLINE_REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
 /// A running server, or one that was stopped and can be started again over its data.
-pub(crate) struct Server {
+#[derive(Debug)]
+pub struct Server {
     child: Child,
     program: PathBuf,
     arguments: Vec<String>,
-    pub(crate) port: u16,
-    pub(crate) folder: TempDir,
+    /// Where it listens without TLS.
+    pub port: u16,
+    /// Where it runs.
+    pub folder: TempDir,
 }
 
 impl Server {
     /// Starts it with settings as on its command line, and waits until it answers.
-    pub(crate) async fn start(settings: &[&str]) -> Self {
+    pub async fn start(settings: &[&str]) -> Self {
         Self::of(&program(), settings).await
     }
 
-    pub(crate) async fn of(program: &Path, settings: &[&str]) -> Self {
+    /// The same of another program.
+    pub async fn of(program: &Path, settings: &[&str]) -> Self {
         let server = Self::spawn(program, settings);
         server.answers().await;
         server
     }
 
     /// Starts it without waiting: it may be loading, or not speak to strangers.
-    pub(crate) fn spawn(program: &Path, settings: &[&str]) -> Self {
+    pub fn spawn(program: &Path, settings: &[&str]) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let usual = format!(
             "--bind 127.0.0.1 --port {port} --save --appendonly no --loglevel warning \
@@ -60,7 +64,7 @@ impl Server {
     }
 
     /// Started as a sentinel, from a file that it writes to.
-    pub(crate) async fn sentinel(settings: &str) -> Self {
+    pub async fn sentinel(settings: &str) -> Self {
         let (folder, port) = (tempfile::tempdir().unwrap(), free_port());
         let file = folder.path().join("sentinel.conf");
         let usual = format!("bind 127.0.0.1\nport {port}\nloglevel warning\n");
@@ -72,39 +76,41 @@ impl Server {
         server
     }
 
-    pub(crate) fn url(&self) -> String {
+    /// Where it is, without a user.
+    pub fn url(&self) -> String {
         format!("redis://127.0.0.1:{}", self.port)
     }
 
     /// SIGKILL: it gets no chance to tidy up.
-    pub(crate) fn kill(&mut self) {
+    pub fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
 
     /// The same again on the same port, over the same data, with some settings changed.
-    pub(crate) fn start_again(&mut self, settings: &[&str]) {
+    pub fn start_again(&mut self, settings: &[&str]) {
         self.arguments.extend(settings.iter().map(|&setting| setting.to_owned()));
         self.child = run(&self.program, &self.arguments, self.folder.path());
     }
 
     /// Whether it ended by itself.
-    pub(crate) fn has_ended(&mut self) -> bool {
+    pub fn has_ended(&mut self) -> bool {
         self.child.try_wait().unwrap().is_some()
     }
 
     /// Where it speaks TLS.
-    pub(crate) fn tls_port(&self) -> Option<u16> {
+    pub fn tls_port(&self) -> Option<u16> {
         let at = self.arguments.iter().position(|word| word == "--tls-port")?;
         self.arguments[at + 1].parse().ok()
     }
 
-    pub(crate) fn tls_url(&self) -> String {
+    /// The same over TLS.
+    pub fn tls_url(&self) -> String {
         format!("rediss://127.0.0.1:{}", self.tls_port().unwrap())
     }
 
     /// Asks as whoever the server takes a stranger for.
-    pub(crate) async fn ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
+    pub async fn ask<T: FromRedisValue>(&self, command: &str) -> RedisResult<T> {
         let mut words = command.split(' ');
         let mut asked = redis::cmd(words.next().unwrap());
         for word in words {
@@ -113,12 +119,13 @@ impl Server {
         asked.query_async(&mut self.connect().await?).await
     }
 
-    pub(crate) async fn tell(&self, command: &str) {
+    /// The same for what has no answer of interest.
+    pub async fn tell(&self, command: &str) {
         let _answer: redis::Value = self.ask(command).await.unwrap();
     }
 
     /// One line of INFO.
-    pub(crate) async fn info(&self, field: &str) -> String {
+    pub async fn info(&self, field: &str) -> String {
         let info: String = self.ask("INFO").await.unwrap();
         let line = info.lines().find_map(|line| line.strip_prefix(&format!("{field}:")));
         line.unwrap_or_default().trim().to_owned()
@@ -128,7 +135,8 @@ impl Server {
         redis::Client::open(self.url())?.get_multiplexed_async_connection().await
     }
 
-    pub(crate) async fn answers(&self) {
+    /// Waits until it answers.
+    pub async fn answers(&self) {
         until("a server answers", async || self.ask::<String>("PING").await.is_ok()).await;
     }
 }
