@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use common::ids::Lane;
 use common::queue::Keys;
-use redis_servers::{Cluster, Rights, Sentinels};
+use redis_servers::{Cluster, Sentinels, until};
 use sqlx::PgPool;
 use tests::config_file::KLAVIYO;
 use tests::fault::Crew;
 
 const A_WHILE: Duration = Duration::from_millis(700);
-/// Longer than a lease, and than it takes until another server is the master.
+/// Longer than a lease.
 const LONG: Duration = Duration::from_secs(4);
 
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
@@ -21,7 +21,7 @@ async fn the_master_that_sentinels_watch_is_killed(db: PgPool) -> anyhow::Result
     crew.busy(A_WHILE).await?;
     set.master.kill();
     crew.busy(LONG).await?;
-    assert_eq!(set.replica.info("role").await, "master");
+    until("the replica is the master", async || set.replica.info("role").await == "master").await;
     crew.recovers("the master of a Sentinel set is killed").await?;
     Ok(())
 }
@@ -29,8 +29,7 @@ async fn the_master_that_sentinels_watch_is_killed(db: PgPool) -> anyhow::Result
 #[sqlx::test(migrator = "common::store::MIGRATIONS")]
 async fn the_node_of_a_cluster_that_has_a_lane_is_killed(db: PgPool) -> anyhow::Result<()> {
     let mut cluster = Cluster::start(true).await;
-    Rights::Cluster.give(cluster.nodes()).await;
-    let url = redis_servers::as_user(&cluster.url());
+    let url = cluster.url_for_users().await;
     let mut crew = Crew::start_at(db, &url, "[redis]\nshards = 8\n").await?;
     crew.busy(A_WHILE).await?;
 
@@ -46,7 +45,8 @@ async fn the_node_of_a_cluster_that_has_a_lane_is_killed(db: PgPool) -> anyhow::
     let at = has_a_lane.expect("one of them has it");
     cluster.masters[at].kill();
     crew.busy(LONG).await?;
-    assert_eq!(cluster.replicas[at].info("role").await, "master");
+    let replica = &cluster.replicas[at];
+    until("its replica is a master", async || replica.info("role").await == "master").await;
     crew.recovers("a node of a cluster is killed").await?;
     Ok(())
 }

@@ -142,5 +142,7 @@ mod tests {
         assert_eq!(settings.lease, Duration::from_secs(90));
         assert_eq!(settings.floors, Floors { bulk: 20, spot_checks: 0 });
         assert_eq!(settings.request_timeout, Duration::from_secs(42));
+        let usual = queue_settings(&Config::from_parts(None, &environment).unwrap());
+        assert_eq!(usual.floors, Floors::default());
     }
 }

@@ -44,7 +44,7 @@ impl RedisQueue {
         Ok(lost.into_iter().flatten().collect())
     }
 
-    /// The same for several leases of one lane, as few calls as hold their jobs. Returns of each
+    /// The same for several leases of one lane, as few calls as hold their jobs and permits. Returns of each
     /// the jobs whose lease was lost. After an error, some may have been settled.
     pub async fn settle_all(
         &self,

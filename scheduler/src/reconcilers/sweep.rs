@@ -1,14 +1,15 @@
 //! Brings the index in Redis back to what Postgres says: open notices, running scans and
-//! suspected records whose job Redis does not have.
+//! suspected records whose job Redis does not have; and, where it is made new, who is paused.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use common::config::{SchedulerConfig, WorkerConfig};
-use common::fleet::{Connections, Fleet};
+use common::fleet::{Connection, Connections, Fleet};
 use common::job::{Job, Priority, Task};
 use common::queue::{Epoch, Queue};
 use common::store::Store;
+use futures_util::{StreamExt, TryStreamExt, stream};
 use tracing::info;
 use uuid::Uuid;
 
@@ -18,6 +19,9 @@ use crate::Reconcile;
 const BEING_ENQUEUED: Duration = Duration::from_secs(2);
 /// Pages of the inbox in one pass; the next one goes on from there.
 const PAGES_PER_PASS: u32 = 50;
+/// Lanes of a lost index whose pauses are looked at together, and how often each.
+const HOLDS_UNDER_WAY: usize = 8;
+const HOLDS_AT_MOST: usize = 3;
 /// Suspected records of one type in one pass.
 const SUSPECTED_PER_PASS: u32 = 500;
 
@@ -137,25 +141,28 @@ impl Sweep {
     /// Whether a lane is paused is what Postgres says. A Redis that took over may have missed the last
     /// word, and a lane that it takes for paused is claimed by nobody who could find out.
     async fn holds(&self, lost: &[Epoch]) -> anyhow::Result<()> {
-        for connection in self.connections.iter() {
-            let lane = connection.lane();
-            if !lost.iter().any(|epoch| epoch.shard == self.queue.shard_of(lane)) {
-                continue;
+        let is_lost = |lane| lost.iter().any(|epoch| epoch.shard == self.queue.shard_of(lane));
+        let connections = self.connections.iter().filter(|connection| is_lost(connection.lane()));
+        stream::iter(connections.map(|connection| self.hold(connection)).collect::<Vec<_>>())
+            .buffer_unordered(HOLDS_UNDER_WAY)
+            .try_collect()
+            .await
+    }
+
+    async fn hold(&self, connection: &Connection) -> anyhow::Result<()> {
+        let (lane, mut parked) = (connection.lane(), self.store.is_parked(connection.id).await?);
+        // Who changes it meanwhile does so in Postgres first, and then here: one of us is the last.
+        for _ in 0..HOLDS_AT_MOST {
+            if parked {
+                self.queue.pause(lane).await?;
+            } else {
+                self.queue.resume(lane).await?;
             }
-            let mut parked = self.store.is_parked(connection.id).await?;
-            loop {
-                if parked {
-                    self.queue.pause(lane).await?;
-                } else {
-                    self.queue.resume(lane).await?;
-                }
-                // Somebody may have changed it meanwhile, in Postgres first.
-                let now = self.store.is_parked(connection.id).await?;
-                if now == parked {
-                    break;
-                }
-                parked = now;
+            let now = self.store.is_parked(connection.id).await?;
+            if now == parked {
+                break;
             }
+            parked = now;
         }
         Ok(())
     }

@@ -1,5 +1,6 @@
 //! A real cluster: three masters, and replicas.
 
+use super::rights::{Rights, as_user};
 use super::server::Server;
 use super::tls::{Tls, words};
 use super::until;
@@ -89,6 +90,12 @@ impl Cluster {
             self.nodes().map(|node| format!("127.0.0.1:{}", port(node))).collect();
         let scheme = if self.masters[0].tls_port().is_some() { "rediss" } else { "redis" };
         format!("{scheme}+cluster://{}", nodes.join(","))
+    }
+
+    /// Makes the user on all nodes. Returns the address for it.
+    pub async fn url_for_users(&self) -> String {
+        Rights::Cluster.give(self.nodes()).await;
+        as_user(&self.url())
     }
 
     /// Masters, and replicas behind them.

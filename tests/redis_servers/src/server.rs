@@ -136,7 +136,7 @@ impl Server {
     }
 
     /// Waits until it answers.
-    pub async fn answers(&self) {
+    async fn answers(&self) {
         until("a server answers", async || self.ask::<String>("PING").await.is_ok()).await;
     }
 }

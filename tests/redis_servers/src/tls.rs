@@ -8,7 +8,7 @@ use tempfile::TempDir;
 use super::server::{Server, free_port, program};
 use super::until;
 
-/// Certificates, and servers that want to see them.
+/// Certificates for servers and for us, and one of a stranger.
 #[derive(Debug)]
 pub struct Tls {
     files: TempDir,
@@ -19,16 +19,20 @@ impl Tls {
     pub async fn new() -> Option<Self> {
         let files = tempfile::tempdir().unwrap();
         write_certificates(files.path());
-        let tls = Self { files };
-        let settings = tls.settings();
-        let mut server = Server::spawn(&program(), &words(&settings));
-        let mut ended = false;
-        until("the server answers or ends", async || {
-            ended = server.has_ended();
-            ended || server.ask::<String>("PING").await.is_ok()
-        })
-        .await;
-        (!ended).then_some(tls)
+        // One that does not know the setting does not start; a port may have been taken meanwhile.
+        for _ in 0..3 {
+            let mut server = Server::spawn(&program(), &["--tls-auth-clients", "yes"]);
+            let mut ended = false;
+            until("the server answers or ends", async || {
+                ended = server.has_ended();
+                ended || server.ask::<String>("PING").await.is_ok()
+            })
+            .await;
+            if !ended {
+                return Some(Self { files });
+            }
+        }
+        None
     }
 
     /// Of a server that speaks TLS to everybody, on a port beside the plain one, which stays open for

@@ -141,7 +141,7 @@ impl Crew {
 
     /// All processes, with another Redis than the crew's own: a Sentinel set or a cluster.
     ///
-    /// - `redis_url`: as `redis.url`.
+    /// - `redis_url`: as `redis.url`. `redis` and `to_redis` lead elsewhere then.
     /// - `settings`: sections laid over the usual ones, as TOML.
     ///
     /// # Errors

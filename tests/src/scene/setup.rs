@@ -21,7 +21,7 @@ pub struct Setup {
     pub patreon: String,
     /// Keys of the Discord connection.
     pub discord: String,
-    /// An address of a Redis of the story's own, in place of the usual one.
+    /// An address of a Redis of the story's own, in place of the usual one and of `redis`.
     pub redis_url: Option<String>,
     /// Where the fleet finds Redis, when not where it is: a way to it that a story can close.
     pub redis: Option<SocketAddr>,

@@ -34,9 +34,8 @@ local function runnable(lane, priority, spare, most)
   for _, head in ipairs(lane.heads[priority]) do
     local wait = quota_wait(lane, head.kind, spare, now)
     if wait <= 0 then
-      -- One may go, whatever is counted among the slots although its time is over.
       local requests = most > 1 and quota_room(lane, head.kind, spare, now, most) or 1
-      return batch_of(lane, priority, head, math.max(requests, 1))
+      return batch_of(lane, priority, head, requests)
     end
     lane.wait = math.min(lane.wait, wait)
   end

@@ -13,7 +13,8 @@
 -- slots in steps is n:<quota> in the lane's state.
 
 local AWAY = 4503599627370496
--- Requests given up that one call folds; entries that it reads at a time, and PAGES such reads at the most.
+-- Requests given up that are folded at a time; entries that are read at a time, and PAGES such reads at the
+-- most.
 local FOLDED, ENTRIES, PAGES = 1000, 100, 40
 
 local function step_end(quota, at)
@@ -63,30 +64,39 @@ local function ledger_fits(lane, i)
   return (quota.step > 0) == (lane.state["n:" .. quota.name] ~= nil)
 end
 
+-- Requests that were never answered, with the ends of their steps, join these.
+local function fold(ledger, given_up)
+  if #given_up == 0 then
+    return
+  end
+  local slots_of_step, entries = {}, {}
+  for n = 1, #given_up, 2 do
+    local step = digits(tonumber(given_up[n + 1]) + AWAY)
+    slots_of_step[step] = (slots_of_step[step] or 0) + slots_in(given_up[n])
+    entries[#entries + 1] = given_up[n]
+  end
+  redis.call("ZREM", ledger, unpack(entries))
+  for step, slots in pairs(slots_of_step) do
+    add_to_step(ledger, step, slots)
+  end
+end
+
 -- Brings a ledger up to date: what is free again goes; in steps, what was never answered joins the
--- step of its deadline before.
+-- step of its deadline before. All of it, whatever there is: what is left would be counted and stand
+-- elsewhere than a wait is looked for (grant.lua).
 local function ledger_load(lane, i, now)
   local quota, ledger = lane.quotas[i], lane.ledger[i]
   if quota.step == 0 then
     redis.call("ZREMRANGEBYSCORE", ledger, "-inf", digits(now - quota.window))
     return
   end
-  local given_up = redis.call("ZRANGEBYSCORE", ledger, "-inf", digits(now - AWAY), "WITHSCORES",
-    "LIMIT", 0, FOLDED)
-  if #given_up > 0 then
-    local slots_of_step, entries = {}, {}
-    for n = 1, #given_up, 2 do
-      local step = digits(tonumber(given_up[n + 1]) + AWAY)
-      slots_of_step[step] = (slots_of_step[step] or 0) + slots_in(given_up[n])
-      entries[#entries + 1] = given_up[n]
-    end
-    redis.call("ZREM", ledger, unpack(entries))
-    for step, slots in pairs(slots_of_step) do
-      add_to_step(ledger, step, slots)
-    end
-  end
-  -- All of them, or what is counted would not be what stands there: an entry a step, and a window has
-  -- 1,440 of these.
+  local given_up
+  repeat
+    given_up = redis.call("ZRANGEBYSCORE", ledger, "-inf", digits(now - AWAY), "WITHSCORES",
+      "LIMIT", 0, FOLDED)
+    fold(ledger, given_up)
+  until #given_up < 2 * FOLDED
+  -- An entry a step, and a window has 1,440 of these.
   local over = digits(now - quota.window)
   local free = redis.call("ZRANGEBYSCORE", ledger, 0, over)
   if #free > 0 then

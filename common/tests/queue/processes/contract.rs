@@ -12,9 +12,8 @@ use crate::stories::CONTRACT;
 #[test]
 fn the_contract_holds_on_a_cluster_of_three_nodes() {
     let cluster = wait_for(Cluster::start(false));
-    wait_for(Rights::Cluster.give(&cluster.masters));
-    let place = Place { shards: 8, ..Place::as_user(&cluster.url()) };
-    place.run(CONTRACT);
+    let address = wait_for(cluster.url_for_users()).parse().unwrap();
+    Place { address, shards: 8, ..Place::at(&cluster.url()) }.run(CONTRACT);
     for node in &cluster.masters {
         let calls = wait_for(node.info("total_commands_processed"));
         assert!(calls.parse::<u32>().unwrap() > 50, "every node has had work");
@@ -51,9 +50,8 @@ fn the_contract_holds_over_tls_with_client_certificates() {
 fn the_contract_holds_on_a_cluster_over_tls() {
     let Some(tls) = tls() else { return };
     let cluster = wait_for(Cluster::over_tls(&tls));
-    wait_for(Rights::Cluster.give(&cluster.masters));
-    let url = cluster.url();
-    Place { shards: 8, ..Place::over_tls(&tls, &as_user(&url), &url) }.run(CONTRACT);
+    let url = wait_for(cluster.url_for_users());
+    Place { shards: 8, ..Place::over_tls(&tls, &url, &cluster.url()) }.run(CONTRACT);
 }
 
 #[test]

@@ -14,7 +14,7 @@ use common::queue::{
 };
 use common::quota::{LaneLimits, Quota, RateSignal};
 use futures_util::future::join_all;
-use redis_servers::{Cluster, Rights, Sentinels, Server, until};
+use redis_servers::{Cluster, Sentinels, Server, until};
 use tokio::time::{Instant, sleep};
 
 use crate::place::Place;
@@ -227,8 +227,8 @@ async fn a_promoted_replica_that_lacks_the_last_permits_lets_none_out_too_many()
 async fn when_a_node_of_a_cluster_is_killed_under_load_nothing_is_lost_and_no_window_is_over_quota()
 {
     let mut cluster = Cluster::start(true).await;
-    Rights::Cluster.give(cluster.masters.iter().chain(&cluster.replicas)).await;
-    let place = Place { shards: 4, ..Place::as_user(&cluster.url()) };
+    let address = cluster.url_for_users().await.parse().unwrap();
+    let place = Place { address, shards: 4, ..Place::at(&cluster.url()) };
     // One for each shard.
     let names: Vec<String> = (0..9).map(|n| format!("klaviyo/account-{n}")).collect();
     let keys = Keys::sharded("", 4);

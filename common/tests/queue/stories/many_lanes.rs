@@ -50,19 +50,19 @@ async fn a_claim_costs_the_same_with_ten_thousand_lanes() {
 
 #[tokio::test]
 async fn thousands_of_lanes_are_counted_in_their_order() {
-    let names: Vec<String> = (0..500).map(|n| format!("klaviyo/n{n}")).collect();
+    let names: Vec<String> = (0..2_000).map(|n| format!("klaviyo/n{n}")).collect();
     let lanes: Vec<_> = names.iter().map(|name| (name.as_str(), plenty(100))).collect();
     let (queue, _, _) = queue_of(&lanes, QueueSettings::default()).await;
-    for (n, name) in names.iter().enumerate().step_by(50) {
+    for (n, name) in names.iter().enumerate().step_by(200) {
         let at = START + u64::try_from(n).unwrap();
         queue.at(at).enqueue(&[job(name, "order:1", Priority::Manual)]).await.unwrap();
     }
     let all: Vec<_> = names.iter().map(|name| lane(name)).collect();
-    let depths = queue.at(START + 1_000).depths_of(&all).await.unwrap();
+    let depths = queue.at(START + 2_000).depths_of(&all).await.unwrap();
     for (n, depths) in depths.iter().enumerate() {
-        let waits = n % 50 == 0;
+        let waits = n % 200 == 0;
         assert_eq!(depths.ready, [0, u64::from(waits), 0, 0]);
-        let age = if waits { 1_000 - u64::try_from(n).unwrap() } else { 0 };
+        let age = if waits { 2_000 - u64::try_from(n).unwrap() } else { 0 };
         assert_eq!(depths.oldest, Duration::from_micros(age));
     }
 }

@@ -7,7 +7,7 @@ use futures_util::{Stream, StreamExt};
 use redis::AsyncCommands;
 use redis::aio::MultiplexedConnection;
 
-/// One command about the keys of one shard.
+/// One command about the keys of one shard, or of a script that was called with these.
 pub(super) struct Asked {
     /// A script asked for it.
     pub(super) by_script: bool,
@@ -36,16 +36,19 @@ impl Monitor {
     pub(super) async fn asked(&mut self) -> Vec<Asked> {
         let last = format!("{}end", self.shard);
         let () = self.redis.exists(&last).await.unwrap();
-        let mut asked = Vec::new();
+        let (mut asked, mut ours) = (Vec::new(), false);
         while let Some(line) = self.lines.next().await {
             if line.contains(&last) {
                 break;
             }
             // 1767225600.000000 [0 lua] "HGET" "{s0}:shard" "clock"
-            if line.contains(&self.shard) {
-                let (who, words) = line.split_once("] \"").unwrap();
+            let (who, words) = line.split_once("] \"").unwrap();
+            let by_script = who.ends_with(" lua");
+            // What a script asks for follows its own call, whatever it is about.
+            ours = if by_script { ours } else { line.contains(&self.shard) };
+            if ours {
                 let words = words.trim_end_matches('"').split("\" \"").map(str::to_owned);
-                asked.push(Asked { by_script: who.ends_with(" lua"), words: words.collect() });
+                asked.push(Asked { by_script, words: words.collect() });
             }
         }
         asked

@@ -141,8 +141,8 @@ impl SpotChecks {
             kind.habits.price = price;
         }
         let waiting = waiting(&depths) / looks_per_request;
-        // A lane that can do less than one request within the horizon has one waiting.
         let floors = self.fleet.queue.settings().floors;
+        // A lane that can do less than one request within the horizon has one waiting.
         let capacity =
             left_over(most, &depths, floors).min(MOST_WAITING / looks_per_request).max(1.0);
         let requests = (capacity - waiting).max(0.0);
