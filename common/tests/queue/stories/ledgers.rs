@@ -168,7 +168,7 @@ pub(super) async fn thousands_of_requests_that_were_never_answered_free_their_sl
     let (queue, mut redis, keys) =
         queue_of(&[(KLAVIYO, day(6_000))], QueueSettings::default()).await;
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
-    let (now, count) = (START + DAY, 4_000);
+    let (now, count) = (START + DAY, 5_900);
     let jobs: Vec<_> =
         (0..count).map(|n| job(KLAVIYO, &format!("order:{n}"), Priority::Bulk)).collect();
     queue.at(now).enqueue(&jobs).await.unwrap();
