@@ -12,6 +12,7 @@ pub mod account;
 pub mod apt;
 pub mod find;
 pub mod pypi;
+pub mod releases;
 pub mod setup;
 pub mod version;
 

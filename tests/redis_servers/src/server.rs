@@ -19,6 +19,15 @@ pub fn program() -> PathBuf {
     env::var_os("SYNCLINE_REDIS_SERVER").map_or_else(|| "redis-server".into(), PathBuf::from)
 }
 
+/// A program that the variable names; without it a word that what needs it is skipped.
+pub fn program_in(variable: &str) -> Option<PathBuf> {
+    let program = env::var_os(variable).map(PathBuf::from);
+    if program.is_none() {
+        eprintln!("skipped: {variable} names no server program; `cargo xtask test` does");
+    }
+    program
+}
+
 /// A running server, or one that was stopped and can be started again over its data.
 #[derive(Debug)]
 pub struct Server {

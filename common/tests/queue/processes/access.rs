@@ -69,7 +69,6 @@ fn the_user_can_do_nothing_else() {
             "REPLICAOF NO ONE",
             "EVAL return 0",
             "SCRIPT FLUSH",
-            "FUNCTION LIST",
             "GET {s0}:shard",
             "SET {s0}:x 1",
             "DEL {s0}:shard",

@@ -1,9 +1,6 @@
 //! The stories of the queue once more, on Redis as people run it, as a user with the least rights.
 
-use std::env;
-use std::path::PathBuf;
-
-use redis_servers::{Cluster, Rights, Sentinels, Server, Tls, as_user, words};
+use redis_servers::{Cluster, Rights, Sentinels, Server, Tls, as_user, program_in, words};
 
 use super::wait_for;
 use crate::place::Place;
@@ -72,12 +69,19 @@ fn the_contract_holds_on_a_unix_socket() {
 
 #[test]
 fn the_contract_holds_on_valkey() {
-    let Some(program) = env::var_os("SYNCLINE_VALKEY_SERVER").map(PathBuf::from) else {
-        eprintln!("skipped: SYNCLINE_VALKEY_SERVER names no valkey-server; cargo xtask test does");
-        return;
-    };
+    on_a_server_of("SYNCLINE_VALKEY_SERVER", "valkey_version", "8.");
+}
+
+#[test]
+fn the_contract_holds_on_the_oldest_redis() {
+    on_a_server_of("SYNCLINE_OLDEST_REDIS_SERVER", "redis_version", "6.2.");
+}
+
+fn on_a_server_of(variable: &str, field: &str, version: &str) {
+    let Some(program) = program_in(variable) else { return };
     let server = wait_for(Server::of(&program, &[]));
-    assert!(wait_for(server.info("valkey_version")).starts_with('8'));
+    let told = wait_for(server.info(field));
+    assert!(told.starts_with(version), "{told}");
     wait_for(Rights::Server.give([&server]));
     Place::as_user(&server.url()).run(CONTRACT);
 }

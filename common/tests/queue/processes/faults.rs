@@ -6,7 +6,7 @@ use common::job::Priority;
 use common::link::{Address, Fault, Link};
 use common::queue::{Keys, LaneBook, QueueError, QueueSettings, RedisQueue};
 
-use redis_servers::{Cluster, Sentinels, Server, program, until};
+use redis_servers::{Cluster, Sentinels, Server, program, program_in, until};
 
 use crate::place::Place;
 use crate::{job, lane};
@@ -91,6 +91,16 @@ async fn a_redis_that_cannot_save_takes_nothing_more_and_the_remedy_is_told() {
 }
 
 #[tokio::test]
+async fn a_redis_that_is_too_old_is_refused() {
+    let Some(program) = program_in("SYNCLINE_TOO_OLD_REDIS_SERVER") else { return };
+    let server = Server::of(&program, &[]).await;
+    let fault = at_start(&server.url()).await;
+    assert!(matches!(fault, Fault::TooOld(_)) && !fault.may_pass());
+    let told = fault.to_string();
+    assert!(told.contains(&server.info("redis_version").await) && told.contains("6.2"), "{told}");
+}
+
+#[tokio::test]
 async fn a_redis_that_throws_keys_away_is_refused() {
     let server =
         Server::start(&["--maxmemory", "100mb", "--maxmemory-policy", "allkeys-lru"]).await;
@@ -100,16 +110,15 @@ async fn a_redis_that_throws_keys_away_is_refused() {
 
 #[tokio::test]
 async fn a_redis_that_loads_its_data_is_waited_for() {
-    let mut server = Server::start(&[]).await;
-    let fill = "for i = 1, 2000 do redis.call('SET', 'k' .. i, i) end";
+    let mut server = Server::start(&["--rdbcompression", "no"]).await;
+    let fill = "for i = 1, 1000 do redis.call('SET', 'k' .. i, string.rep('x', 65536)) end";
     let client = redis::Client::open(server.url()).unwrap();
     let mut connection = client.get_multiplexed_async_connection().await.unwrap();
     let () = redis::cmd("EVAL").arg(fill).arg(0).query_async(&mut connection).await.unwrap();
     server.tell("SAVE").await;
     server.kill();
-    // A millisecond for each key, and it says so whenever it has read a kilobyte.
-    let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
-    server.start_again(&slowly);
+    // Two milliseconds for each key; every two megabytes it looks who asks.
+    server.start_again(&["--key-load-delay", "2000"]);
     until("it can be asked", async || server.ask::<String>("INFO").await.is_ok()).await;
     assert!(matches!(at_start(&server.url()).await, Fault::Loading));
     let address: Address = server.url().parse().unwrap();
