@@ -6,6 +6,7 @@ mod fail_over;
 mod faults;
 mod shards;
 mod tls;
+mod world;
 
 pub(crate) use tls::address_of;
 

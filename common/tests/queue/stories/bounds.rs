@@ -3,12 +3,10 @@
 use std::time::Duration;
 
 use common::job::{JobId, Priority};
-use common::queue::{
-    Held, Ledger, Outcome, PermitReport, QueueSettings, RedisQueue, Shard, Waiter,
-};
+use common::queue::{Held, Ledger, Outcome, PermitReport, QueueSettings, Waiter};
 use common::quota::{KindLimits, LaneLimits, RateSignal};
 
-use super::monitor::{Asked, Monitor};
+use super::monitor::Monitor;
 use super::{KLAVIYO, SECOND, ack, claim, ids, open_queue, plenty, settle};
 use crate::{START, job, lane, queue_of};
 
@@ -95,10 +93,6 @@ async fn a_batch_that_was_left_alone_is_acknowledged_without_a_look_at_its_jobs(
     }
     assert_eq!(costs[1..2], costs[..1], "a hundred cost as many commands as one");
     assert!(costs[2] > costs[1] && costs[3] == costs[1], "{costs:?}");
-}
-
-fn orders(numbers: std::ops::Range<u32>, priority: Priority) -> Vec<common::job::Job> {
-    numbers.map(|n| job(KLAVIYO, &format!("order:{n}"), priority)).collect()
 }
 
 #[tokio::test]
@@ -222,7 +216,7 @@ async fn more_permits_than_a_call_takes_are_settled_with_several() {
     queue.at(START).open(&lane(KLAVIYO), &[Ledger::Empty]).await.unwrap();
     let now = START + 3600 * SECOND;
     let queue = queue.at(now);
-    queue.enqueue(&orders(0..1, Priority::Bulk)).await.unwrap();
+    queue.enqueue(&[job(KLAVIYO, "order:1", Priority::Bulk)]).await.unwrap();
     let batch = claim(&queue, now, 1).await.batches.remove(0);
     let mut permits = vec![PermitReport::unused(batch.permit)];
     for _ in 0..449 {
@@ -242,90 +236,4 @@ async fn more_permits_than_a_call_takes_are_settled_with_several() {
     assert!(queue.settle(&batch.lane, batch.fence, &outcomes, &permits).await.unwrap().is_empty());
     assert_eq!(monitor.count().await.0, 3);
     assert_eq!(slots().await, 0, "all are given back");
-}
-
-/// Everything that can be asked, with whatever there is to touch.
-async fn all_operations(queue: &RedisQueue, now: u64) {
-    let (name, at) = (lane(KLAVIYO), |seconds: u64| queue.at(now + seconds * SECOND));
-    let lanes = std::slice::from_ref(&name);
-    let urgent = [job(KLAVIYO, "profile:1", Priority::Webhook)];
-    at(0).enqueue(&orders(0..9, Priority::SpotCheck)).await.unwrap();
-    at(0).enqueue(&orders(5..7, Priority::Webhook)).await.unwrap();
-    at(0).enqueue(&urgent).await.unwrap();
-    at(0).ensure(&urgent).await.unwrap();
-    let mut batches = at(0).claim(Shard(0), lanes, 9).await.unwrap().batches;
-    at(0).enqueue(&orders(0..2, Priority::Webhook)).await.unwrap();
-    at(0).enqueue(&orders(20..22, Priority::Bulk)).await.unwrap();
-    batches.extend(at(0).claim_urgent(Shard(0), lanes, 9).await.unwrap().batches);
-    let platforms = ["patreon".to_owned()];
-    let more = at(0).claim_without(Shard(0), lanes, 9, &platforms).await.unwrap();
-    for leased in &more.batches {
-        at(0).explain(&name, &leased.jobs[0].id).await.unwrap();
-        at(0).extend(&name, leased.fence, std::slice::from_ref(&leased.jobs[0].id)).await.unwrap();
-    }
-    let after = Duration::from_secs(5);
-    let outcomes = [
-        Outcome::Ack,
-        Outcome::Again { after, round: 1 },
-        Outcome::Nack { after },
-        Outcome::Defer { after },
-        Outcome::Bury,
-    ];
-    for (batch, outcome) in batches.iter().zip(outcomes.iter().cycle()) {
-        let signal = RateSignal {
-            remaining: Some((900, after)),
-            refused_for: Some(Duration::from_millis(1)),
-            ..RateSignal::default()
-        };
-        settle(queue, now, batch, *outcome, signal).await;
-    }
-    let permit = at(0).acquire(&name, "order", Priority::Bulk).await.unwrap();
-    let unused: Vec<_> = permit.into_iter().map(PermitReport::unused).collect();
-    at(0).observe(&name, &unused).await.unwrap();
-    at(0).freeze(&name, after).await.unwrap();
-    at(0).thaw(&name).await.unwrap();
-    at(0).pause(&name).await.unwrap();
-    at(0).resume(&name).await.unwrap();
-    for order in orders(0..30, Priority::Bulk) {
-        at(0).explain(&name, &order.task.job_id()).await.unwrap();
-    }
-    at(0).depths(&name).await.unwrap();
-    at(0).postpone(Shard(0), KLAVIYO, after).await.unwrap();
-    // Leases run out, and what was delayed comes due.
-    at(100).claim(Shard(0), lanes, 3).await.unwrap();
-    let seen = at(100).epochs().await.unwrap().remove(0);
-    at(100).begin_epoch(&seen, "complete").await.unwrap();
-    at(100).epoch(&name).await.unwrap();
-    at(100).forget(Shard(0), KLAVIYO).await.unwrap();
-}
-
-/// A cluster finds a script's node by its keys: one that it does not name may lie elsewhere.
-#[tokio::test]
-async fn no_script_touches_a_key_that_its_caller_did_not_name() {
-    let mut steps = plenty(5_000);
-    steps.quotas[0].window = Duration::from_hours(24);
-    let (mut scripts, mut commands) = (std::collections::BTreeSet::new(), 0);
-    for limits in [plenty(1_000), steps] {
-        let (queue, redis, keys) = queue_of(&[(KLAVIYO, limits)], QueueSettings::default()).await;
-        let mut monitor = Monitor::of(&redis, &keys).await;
-        let sent = Ledger::Sent(vec![Duration::from_secs(9); 5]);
-        queue.at(START).open(&lane(KLAVIYO), &[sent]).await.unwrap();
-        all_operations(&queue, START + 3 * 86_400 * SECOND).await;
-        let mut named: Vec<String> = Vec::new();
-        for Asked { by_script, words } in monitor.asked().await {
-            if by_script {
-                // Each but one takes one key, in front.
-                let has_key = words[0] != "TIME";
-                assert!(!has_key || named.contains(&words[1]), "{words:?}, of {named:?}");
-                commands += 1;
-            } else {
-                assert_eq!(words[0].to_uppercase(), "EVALSHA");
-                let count: usize = words[2].parse().unwrap();
-                named = words[3..3 + count].to_vec();
-                scripts.insert(words[1].clone());
-            }
-        }
-    }
-    assert_eq!(scripts.len(), 11, "all of them ran");
-    assert!(commands > 300);
 }

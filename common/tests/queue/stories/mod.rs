@@ -2,6 +2,7 @@
 
 mod bounds;
 mod jobs;
+mod keys;
 mod leases;
 mod ledgers;
 mod many_lanes;
