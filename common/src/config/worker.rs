@@ -23,9 +23,9 @@ pub struct WorkerConfig {
     /// Batches beside these, of what webhooks and people wait for, while all others are busy or a
     /// platform has its share.
     pub urgent_slots: usize,
-    /// The least share of a lane's grants that bulk work gets while it waits, in percent.
+    /// The least share of a lane's grants that bulk work gets while it waits, in percent: see [`Floors`].
     pub bulk_floor_percent: u8,
-    /// The least share of a lane's grants that spot checks get while they wait, in percent.
+    /// The same of spot checks.
     pub spot_check_floor_percent: u8,
     /// The right to a job, unless it is extended.
     #[serde(with = "duration")]

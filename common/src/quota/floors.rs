@@ -1,7 +1,8 @@
 //! What less urgent work keeps of a lane, however much is more urgent.
 
-/// The least shares of a lane's grants, in percent, of what waits there; 0 is none. Each at most
-/// [`Floors::MOST`], so that webhooks and people always keep a third.
+/// The least shares of a lane's grants, in percent, of what waits there: one of as many grants in a row
+/// as make 100 percent, rounded up; 0 is none. Each at most [`Floors::MOST`], so that webhooks and
+/// people always keep a third. See `docs/queue.md`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Floors {
     /// Of bulk work.
